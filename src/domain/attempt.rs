@@ -1,0 +1,57 @@
+//! One try to collect one declaration's amount, under an order.
+
+/// `sent` and `succeeded` are not among them: the delivered file and the settlement say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptState {
+    Planned,
+    Withdrawn,
+    Failed,
+    /// The gateway's word is missing, not understood or contradictory. Never timed out, never sent again.
+    Unknown,
+}
+
+impl AttemptState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptState::Planned => "planned",
+            AttemptState::Withdrawn => "withdrawn",
+            AttemptState::Failed => "failed",
+            AttemptState::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a planned attempt never went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Withdrawal {
+    Voided,
+    SettingChanged,
+    /// The agreement it was planned on has ended, or lost its batch flag, before the file was sealed.
+    NoAgreement,
+    EnrolmentClosed,
+    /// Its name or account cannot be written in the bank's file.
+    Unencodable,
+    Cancelled,
+}
+
+impl Withdrawal {
+    pub const ALL: [Withdrawal; 6] = [
+        Withdrawal::Voided,
+        Withdrawal::SettingChanged,
+        Withdrawal::NoAgreement,
+        Withdrawal::EnrolmentClosed,
+        Withdrawal::Unencodable,
+        Withdrawal::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Withdrawal::Voided => "voided",
+            Withdrawal::SettingChanged => "setting_changed",
+            Withdrawal::NoAgreement => "no_agreement",
+            Withdrawal::EnrolmentClosed => "enrolment_closed",
+            Withdrawal::Unencodable => "unencodable",
+            Withdrawal::Cancelled => "cancelled",
+        }
+    }
+}

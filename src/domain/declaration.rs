@@ -1,0 +1,86 @@
+//! The filed obligation and what the public may know of it.
+
+use super::period::Period;
+
+/// `paid` and `reversed` are not among them: they follow from the settlement and its reversal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclarationState {
+    /// Its enrolment or assessment has not arrived yet; limited wait, then rejected.
+    AwaitingEnrolment,
+    Payable,
+    /// A live attempt holds it; also when that attempt has succeeded.
+    Paying,
+    Voided,
+    Rejected,
+}
+
+impl DeclarationState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeclarationState::AwaitingEnrolment => "awaiting_enrolment",
+            DeclarationState::Payable => "payable",
+            DeclarationState::Paying => "paying",
+            DeclarationState::Voided => "voided",
+            DeclarationState::Rejected => "rejected",
+        }
+    }
+}
+
+/// What query services show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicStatus {
+    Processing,
+    Accepted,
+    Voided,
+}
+
+impl PublicStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PublicStatus::Processing => "申报处理中",
+            PublicStatus::Accepted => "申报成功",
+            PublicStatus::Voided => "已作废",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Normal,
+    Special,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Normal => "normal",
+            Kind::Special => "special",
+        }
+    }
+}
+
+/// Whether a declaration is to be collected by a run or paid by the payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectBy {
+    Batch,
+    Online,
+}
+
+impl CollectBy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CollectBy::Batch => "batch",
+            CollectBy::Online => "online",
+        }
+    }
+}
+
+/// What may be owed once: with the payer and the insurance type, at most one live declaration has it.
+/// Nothing of a run is part of it, so a shifted date can never make a second one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Obligation {
+    pub period: Period,
+    pub kind: Kind,
+    /// Empty for normal declarations.
+    pub assessment_no: String,
+}

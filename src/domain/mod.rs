@@ -1,0 +1,18 @@
+//! What is true, whoever asks: no I/O, no clock, no async, no wire format.
+//!
+//! Read in this order: [`money`], [`period`] and [`identity`] are the words; [`insurance`] says what may be
+//! set and when; [`amount_setting`], [`declaration`] and [`attempt`] are the three state machines;
+//! [`eligibility`] says why somebody is skipped; [`outcome`] what a gateway's code means; [`discrepancy`]
+//! where our book and theirs disagree; [`account`] which sums must agree at the end of a day.
+
+pub mod account;
+pub mod amount_setting;
+pub mod attempt;
+pub mod declaration;
+pub mod discrepancy;
+pub mod eligibility;
+pub mod identity;
+pub mod insurance;
+pub mod money;
+pub mod outcome;
+pub mod period;
