@@ -1,0 +1,84 @@
+//! Settings: the shipped defaults, the operator's file and the environment come in, typed [`Settings`] go out,
+//! or every mistake there is. Called once by each command.
+
+mod layers;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::insurance::{InsuranceType, Regions};
+use crate::domain::period::Cycle;
+use crate::gateway::BankGateway;
+
+pub use layers::{ConfigError, load, shipped_keys};
+pub use sections::{Broker, Database, Events, Intake, Log, Results, RunSettings};
+
+/// `database.url` and `broker.url` that ask for no server.
+pub const EMBEDDED: &str = "embedded";
+
+/// Everything configured, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folders of the settings are below it.
+    pub data_folder: PathBuf,
+    pub keys_file: PathBuf,
+    pub database: Database,
+    pub broker: Broker,
+    pub intake: Intake,
+    pub run: RunSettings,
+    pub events: Events,
+    pub results: Results,
+    pub log: Log,
+    pub insurance_types: Vec<InsuranceType>,
+    pub cycles: BTreeMap<InsuranceType, Cycle>,
+    pub regions: Regions,
+    pub schedules: BTreeMap<String, Schedule>,
+    pub bank: BankGateway,
+    /// What is in force, secrets masked: for `pikou config`.
+    pub in_force: toml::Table,
+}
+
+/// When which runs are due.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    pub name: String,
+    pub insurance_type: InsuranceType,
+    pub region: String,
+    /// Each with seconds, as the cron library reads them; Asia/Shanghai.
+    pub cron: Vec<cron::Schedule>,
+    pub slot: i16,
+    pub enabled: bool,
+}
+
+impl Settings {
+    pub fn is_embedded_broker(&self) -> bool {
+        self.broker.url == EMBEDDED
+    }
+
+    /// The file that events are appended to where there is no broker.
+    pub fn events_file(&self) -> PathBuf {
+        self.data_folder.join(&self.events.file)
+    }
+
+    /// Request files for a bank are handed over here.
+    pub fn outbox(&self, bank_code: &str) -> PathBuf {
+        self.data_folder.join(self.bank.outbox()).join(bank_code)
+    }
+
+    /// Result files of a bank are dropped here.
+    pub fn inbox(&self, bank_code: &str) -> PathBuf {
+        self.data_folder.join(self.bank.inbox()).join(bank_code)
+    }
+}
+
+impl Intake {
+    pub fn batch_wait(&self) -> Duration {
+        Duration::from_millis(self.batch_wait_ms)
+    }
+
+    pub fn enrolment_wait(&self) -> chrono::Duration {
+        chrono::Duration::hours(self.enrolment_wait_hours)
+    }
+}
