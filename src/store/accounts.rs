@@ -1,0 +1,119 @@
+//! The books as they stand, counted from the rows themselves.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, Row};
+
+use super::amount_settings::decode_money;
+use crate::domain::account::{Account, Attempts, Events, Files, Messages, Sums};
+
+/// Counts everything in one snapshot: the caller's transaction is REPEATABLE READ.
+pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
+    let messages = messages(tx).await?;
+    let candidates: i64 =
+        sqlx::query_scalar("SELECT COALESCE(sum(candidates), 0)::bigint FROM runs").fetch_one(&mut *tx).await?;
+    let (attempts, sums) = attempts(tx).await?;
+    let skips = by(tx, "SELECT reason, count(*) FROM run_skips GROUP BY 1").await?;
+    let withdrawals = by(tx, "SELECT withdrawal, count(*) FROM attempts WHERE state = 'withdrawn' GROUP BY 1").await?;
+    let discrepancies = by(tx, "SELECT kind, count(*) FROM discrepancies GROUP BY 1").await?;
+    let row = sqlx::query(
+        "SELECT COALESCE(sum(rows), 0)::bigint, COALESCE(sum(applied), 0)::bigint, COALESCE(sum(repeated), 0)::bigint,
+                (SELECT count(*) FROM discrepancies WHERE line_no IS NOT NULL), COALESCE(sum(not_ours), 0)::bigint
+         FROM result_files WHERE state = 'applied'",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let files = Files {
+        rows: row.get(0),
+        applied: row.get(1),
+        repeated: row.get(2),
+        discrepancies: row.get(3),
+        not_ours: row.get(4),
+    };
+    let row = sqlx::query(
+        "SELECT COALESCE(sum(events), 0)::bigint, COALESCE(sum(events) FILTER (WHERE published_at IS NOT NULL), 0)::bigint FROM outbox",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let events = Events { outbox: row.get(0), published: row.get(1) };
+    Ok(Account { messages, candidates, attempts, skips, withdrawals, sums, files, discrepancies, events })
+}
+
+async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
+    let row = sqlx::query(
+        "SELECT (SELECT COALESCE(sum(deliveries), 0)::bigint FROM intake_batches),
+                count(*) FILTER (WHERE outcome = 'accepted'), count(*) FILTER (WHERE outcome = 'refused'),
+                count(*) FILTER (WHERE outcome = 'stale'), count(*) FILTER (WHERE outcome = 'waiting'),
+                COALESCE(sum(repeated), 0)::bigint, (SELECT count(*) FROM quarantine)
+         FROM messages",
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(Messages {
+        received: row.get(0),
+        accepted: row.get(1),
+        refused: row.get(2),
+        stale: row.get(3),
+        waiting: row.get(4),
+        repeated: row.get(5),
+        quarantined: row.get(6),
+    })
+}
+
+async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
+    // What was sent is taken from the files and what was paid from the settlements: other rows than the attempts.
+    let row = sqlx::query(
+        "WITH counted AS (
+             SELECT CASE WHEN s.order_no IS NOT NULL THEN 'settled' WHEN a.state <> 'planned' THEN a.state
+                         WHEN f.file_id IS NOT NULL THEN 'open' ELSE 'unsent' END AS state,
+                    count(*) AS n, sum(a.amount) AS total
+             FROM attempts a
+             LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
+             LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane AND f.state = 'delivered'
+                 AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+             GROUP BY 1)
+         SELECT COALESCE(sum(n), 0)::bigint, COALESCE(sum(total), 0),
+                COALESCE(sum(n) FILTER (WHERE state = 'withdrawn'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'withdrawn'), 0),
+                COALESCE(sum(n) FILTER (WHERE state = 'failed'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'failed'), 0),
+                COALESCE(sum(n) FILTER (WHERE state = 'unknown'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'unknown'), 0),
+                COALESCE(sum(n) FILTER (WHERE state = 'open'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'open'), 0),
+                COALESCE(sum(n) FILTER (WHERE state = 'unsent'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'unsent'), 0)
+         FROM counted",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let (sent, sent_total): (i64, Decimal) = sqlx::query_as(
+        "SELECT COALESCE(sum(items), 0)::bigint, COALESCE(sum(total), 0) FROM request_files WHERE state = 'delivered'",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let (succeeded, paid): (i64, Decimal) =
+        sqlx::query_as("SELECT count(*), COALESCE(sum(amount), 0) FROM settlements").fetch_one(tx).await?;
+    let attempts = Attempts {
+        planned: row.get(0),
+        withdrawn: row.get(2),
+        sent,
+        succeeded,
+        failed: row.get(4),
+        unknown: row.get(6),
+        open: row.get(8),
+        unsent: row.get(10),
+    };
+    let sums = Sums {
+        planned: decode_money(row.get(1))?,
+        withdrawn: decode_money(row.get(3))?,
+        sent: decode_money(sent_total)?,
+        paid: decode_money(paid)?,
+        failed: decode_money(row.get(5))?,
+        unknown: decode_money(row.get(7))?,
+        open: decode_money(row.get(9))?,
+        unsent: decode_money(row.get(11))?,
+    };
+    Ok((attempts, sums))
+}
+
+async fn by(tx: &mut PgConnection, sql: &'static str) -> sqlx::Result<BTreeMap<String, i64>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(tx).await?;
+    Ok(rows.into_iter().collect())
+}

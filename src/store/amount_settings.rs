@@ -1,0 +1,218 @@
+//! Amount settings and voids of (payer, insurance type, valid year), with what else the rules ask about a year:
+//! whether it is paid, and which file it is in.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, Row};
+
+use crate::domain::amount_setting::{FactOrder, SettingState, Version, YearHistory};
+use crate::domain::money::Money;
+
+/// (payer, insurance type, valid year)
+pub type YearKey = (String, String, i16);
+
+/// A year as stored.
+#[derive(Debug, Clone, Default)]
+pub struct YearRecord {
+    pub history: YearHistory,
+    /// For each version: why it is held, and the sequence of the last event when it was written.
+    pub marks: BTreeMap<FactOrder, (Option<String>, i64)>,
+    /// Sequence of the last event about the year.
+    pub sequence: i64,
+    /// A settlement of the whole year is booked.
+    pub paid: bool,
+    /// The live attempt of a sealed run, and its file once there is one.
+    pub out: Option<(String, Option<String>)>,
+}
+
+/// A version to be written as it is now.
+#[derive(Debug)]
+pub struct SettingRow {
+    pub key: YearKey,
+    pub version: Version,
+    pub hold_reason: Option<String>,
+    pub sequence: i64,
+}
+
+#[derive(Debug)]
+pub struct VoidRow {
+    pub key: YearKey,
+    pub order: FactOrder,
+    pub channel: String,
+}
+
+struct Keys<'a> {
+    payers: Vec<&'a str>,
+    types: Vec<&'a str>,
+    years: Vec<i16>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(keys: impl Iterator<Item = &'a YearKey>) -> Keys<'a> {
+        let mut arrays = Keys { payers: vec![], types: vec![], years: vec![] };
+        for (payer, insurance_type, year) in keys {
+            arrays.payers.push(payer);
+            arrays.types.push(insurance_type);
+            arrays.years.push(*year);
+        }
+        arrays
+    }
+}
+
+/// Everything known of the given years; a year nothing is known of comes back empty.
+pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTreeMap<YearKey, YearRecord>> {
+    let mut years: BTreeMap<YearKey, YearRecord> =
+        keys.iter().map(|key| (key.clone(), YearRecord::default())).collect();
+    if keys.is_empty() {
+        return Ok(years);
+    }
+    let arrays = Keys::of(keys.iter());
+    let rows = sqlx::query(
+        "SELECT s.payer_id, s.insurance_type, s.valid_year, s.fact_time, s.fact_id, s.amount, s.channel, s.state, s.hold_reason, s.sequence
+         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         JOIN amount_settings s USING (payer_id, insurance_type, valid_year)
+         ORDER BY s.fact_time, s.fact_id",
+    )
+    .bind(&arrays.payers)
+    .bind(&arrays.types)
+    .bind(&arrays.years)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) else { continue };
+        let order = FactOrder { time: row.get(3), id: row.get(4) };
+        let sequence: i64 = row.get(9);
+        year.sequence = year.sequence.max(sequence);
+        year.marks.insert(order.clone(), (row.get(8), sequence));
+        year.history.versions.push(Version {
+            order,
+            amount: decode_money(row.get(5))?,
+            channel: row.get(6),
+            state: SettingState::parse(row.get(7)).ok_or_else(|| impossible("amount_settings.state"))?,
+        });
+    }
+    let rows = sqlx::query(
+        "SELECT v.payer_id, v.insurance_type, v.valid_year, v.fact_time, v.fact_id
+         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         JOIN amount_voids v USING (payer_id, insurance_type, valid_year)
+         ORDER BY v.fact_time, v.fact_id",
+    )
+    .bind(&arrays.payers)
+    .bind(&arrays.types)
+    .bind(&arrays.years)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
+            year.history.voids.push(FactOrder { time: row.get(3), id: row.get(4) });
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT s.payer_id, s.insurance_type, s.valid_year, max(s.amount_sequence), bool_or(s.period_from <> s.period_to)
+         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         JOIN settlements s USING (payer_id, insurance_type, valid_year)
+         WHERE s.kind = 'normal'
+         GROUP BY 1, 2, 3",
+    )
+    .bind(&arrays.payers)
+    .bind(&arrays.types)
+    .bind(&arrays.years)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
+            year.sequence = year.sequence.max(row.get::<Option<i64>, _>(3).unwrap_or(0));
+            year.paid = row.get(4);
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT k.payer_id, k.insurance_type, k.valid_year, a.order_no, f.file_name
+         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         JOIN declarations d ON d.payer_id = k.payer_id AND d.insurance_type = k.insurance_type AND d.kind = 'normal'
+             AND left(d.period_from, 4) = k.valid_year::text AND d.state = 'paying'
+         JOIN attempts a ON a.payer_id = d.payer_id AND a.declaration_no = d.declaration_no AND a.state IN ('planned', 'unknown')
+         JOIN runs r ON r.run_id = a.run_id AND r.sealed_at IS NOT NULL
+         LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane
+             AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+         WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id)
+         ORDER BY a.order_no",
+    )
+    .bind(&arrays.payers)
+    .bind(&arrays.types)
+    .bind(&arrays.years)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
+            year.out = Some((row.get(3), row.get(4)));
+        }
+    }
+    Ok(years)
+}
+
+/// The years of these payers that are held for want of an agreement.
+pub async fn held_for_agreement(tx: &mut PgConnection, payers: &[&str]) -> sqlx::Result<Vec<YearKey>> {
+    sqlx::query_as(
+        "SELECT payer_id, insurance_type, valid_year FROM amount_settings
+         WHERE payer_id = ANY ($1) AND hold_reason = 'no_agreement'",
+    )
+    .bind(payers)
+    .fetch_all(tx)
+    .await
+}
+
+/// Writes versions as they are now, what is no longer active first: one_active_amount is checked row by row.
+pub async fn upsert(tx: &mut PgConnection, rows: &[SettingRow]) -> sqlx::Result<()> {
+    let keys = Keys::of(rows.iter().map(|row| &row.key));
+    sqlx::query(
+        "INSERT INTO amount_settings (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::numeric[], $7::text[],
+                              $8::text[], $9::text[], $10::bigint[])
+              AS s (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence)
+         ORDER BY s.state = 'active'
+         ON CONFLICT (insurance_type, valid_year, payer_id, fact_time, fact_id) DO UPDATE SET
+             state = excluded.state, hold_reason = excluded.hold_reason, sequence = excluded.sequence",
+    )
+    .bind(keys.payers)
+    .bind(keys.types)
+    .bind(keys.years)
+    .bind(rows.iter().map(|row| row.version.order.time).collect::<Vec<DateTime<Utc>>>())
+    .bind(rows.iter().map(|row| row.version.order.id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.version.amount.decimal()).collect::<Vec<Decimal>>())
+    .bind(rows.iter().map(|row| row.version.channel.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.version.state.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.hold_reason.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+pub async fn insert_voids(tx: &mut PgConnection, rows: &[VoidRow]) -> sqlx::Result<()> {
+    let keys = Keys::of(rows.iter().map(|row| &row.key));
+    sqlx::query(
+        "INSERT INTO amount_voids (payer_id, insurance_type, valid_year, fact_time, fact_id, channel)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[])",
+    )
+    .bind(keys.payers)
+    .bind(keys.types)
+    .bind(keys.years)
+    .bind(rows.iter().map(|row| row.order.time).collect::<Vec<DateTime<Utc>>>())
+    .bind(rows.iter().map(|row| row.order.id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.channel.as_str()).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// A sum as the database keeps it; anything else there is our own book contradicting itself.
+pub fn decode_money(value: Decimal) -> sqlx::Result<Money> {
+    Money::from_decimal(value).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A value that the column's CHECK excludes.
+pub fn impossible(column: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("impossible value in {column}").into())
+}

@@ -1,0 +1,79 @@
+//! Enrolments: the newest known of each (payer, insurance type).
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{PgConnection, Row};
+
+use crate::domain::amount_setting::FactOrder;
+
+/// What the rules need to know of an enrolment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    pub division_code: String,
+    pub order: FactOrder,
+}
+
+/// A row to be written; the personal columns are encrypted already.
+#[derive(Debug)]
+pub struct EnrolmentRow {
+    pub payer_id: String,
+    pub insurance_type: String,
+    pub status: String,
+    pub effective_on: NaiveDate,
+    pub name: Vec<u8>,
+    pub id_type: String,
+    pub id_number: Vec<u8>,
+    pub id_number_hash: Vec<u8>,
+    pub category: Option<String>,
+    pub enrolment: Enrolment,
+}
+
+/// The enrolments of the given keys, as (payer, insurance type, enrolment).
+pub async fn load(
+    tx: &mut PgConnection,
+    payers: &[&str],
+    types: &[&str],
+) -> sqlx::Result<Vec<(String, String, Enrolment)>> {
+    let rows = sqlx::query(
+        "SELECT e.payer_id, e.insurance_type, e.division_code, e.fact_time, e.fact_id
+         FROM unnest($1::text[], $2::text[]) AS k (payer_id, insurance_type)
+         JOIN enrolments e ON e.payer_id = k.payer_id AND e.insurance_type = k.insurance_type",
+    )
+    .bind(payers)
+    .bind(types)
+    .fetch_all(tx)
+    .await?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        let order = FactOrder { time: row.get(3), id: row.get(4) };
+        (row.get(0), row.get(1), Enrolment { division_code: row.get(2), order })
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Writes the newest word of each key (at most one row a key).
+pub async fn upsert(tx: &mut PgConnection, rows: &[EnrolmentRow]) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO enrolments (payer_id, insurance_type, status, effective_on, name, id_type, id_number, id_number_hash,
+                                 division_code, category, fact_time, fact_id)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::bytea[], $6::text[], $7::bytea[], $8::bytea[],
+                              $9::text[], $10::text[], $11::timestamptz[], $12::text[])
+         ON CONFLICT (payer_id, insurance_type) DO UPDATE SET
+             status = excluded.status, effective_on = excluded.effective_on, name = excluded.name, id_type = excluded.id_type,
+             id_number = excluded.id_number, id_number_hash = excluded.id_number_hash, division_code = excluded.division_code,
+             category = excluded.category, fact_time = excluded.fact_time, fact_id = excluded.fact_id",
+    )
+    .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.insurance_type.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.effective_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.name.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.id_type.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.id_number.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.id_number_hash.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.enrolment.division_code.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.category.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.enrolment.order.time).collect::<Vec<DateTime<Utc>>>())
+    .bind(rows.iter().map(|row| row.enrolment.order.id.as_str()).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,49 @@
+//! The order of locks: first the gate, then payers, then rows. All are held until the transaction ends.
+//!
+//! The gate is a reader–writer lock over the book. Intake *shares* it and locks the payers of its batch, so any
+//! number of workers take messages side by side. A run's stages and reconciliation *own* it for one bounded batch
+//! each, so what they judge cannot change under them: a void is either committed before a run is sealed, and then
+//! sealing sees it, or it waits and then sees the sealed file. There is no third case.
+//! Advisory locks queue fairly, so a stream of sharers cannot starve an owner, as it could with row locks.
+
+use sqlx::PgConnection;
+
+use crate::domain::identity::PayerId;
+
+const GATE: i64 = 0x7069_6b6f_7501;
+const RELAY: i64 = 0x7069_6b6f_7502;
+const PAYERS: i32 = 0x7069;
+
+/// Shared by intake.
+pub async fn share(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(GATE).execute(tx).await.map(drop)
+}
+
+/// Owned by one bounded batch of a run or a result file.
+pub async fn own(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GATE).execute(tx).await.map(drop)
+}
+
+/// The payers of a batch, in one order for everybody. A collision of hashes only makes two payers wait for each other.
+pub async fn payers(tx: &mut PgConnection, payers: impl Iterator<Item = &PayerId>) -> sqlx::Result<()> {
+    let mut keys: Vec<i32> = payers.map(|payer| hash(payer.as_str())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    sqlx::query("SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key")
+        .bind(PAYERS)
+        .bind(keys)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Whether this connection is the one that publishes. Held by the session: it ends with the process, however that ends.
+pub async fn try_relay(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY).fetch_one(connection).await
+}
+
+/// FNV-1a: all workers must agree on it, also across versions of the standard library.
+fn hash(text: &str) -> i32 {
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash as i32
+}

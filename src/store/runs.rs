@@ -1,0 +1,336 @@
+//! Runs: the slot, the lease, planning by ranges, sealing, and what their events show.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+
+use super::outbox::CHUNK_MAX;
+
+/// A run to be made, if its slot has none yet.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub schedule: String,
+    pub business_date: NaiveDate,
+    pub slot: i16,
+    pub insurance_type: String,
+    pub valid_year: i16,
+    pub period_from: String,
+    pub period_to: String,
+    /// In how many runs a deduction is tried that fails for a reason that passes.
+    pub retry_runs: i16,
+    /// The gateways' banks that we can write files for, in the order of their lanes.
+    pub destinations: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Run {
+    pub run_id: i64,
+    pub schedule: String,
+    pub business_date: NaiveDate,
+    pub slot: i16,
+    pub insurance_type: String,
+    pub valid_year: i16,
+    pub period_from: String,
+    pub period_to: String,
+    pub retry_runs: i16,
+    pub state: String,
+    pub planned_through: String,
+    pub candidates: i64,
+    pub attempts: i64,
+    pub attempts_total: Decimal,
+    pub skips: i64,
+    pub withdrawn: i64,
+    pub sequence: i64,
+}
+
+/// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
+pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    let made: Option<i64> = sqlx::query_scalar(
+        "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'planning', $9)
+         ON CONFLICT ON CONSTRAINT one_run_a_slot DO NOTHING RETURNING run_id",
+    )
+    .bind(&new.schedule)
+    .bind(new.business_date)
+    .bind(new.slot)
+    .bind(&new.insurance_type)
+    .bind(new.valid_year)
+    .bind(&new.period_from)
+    .bind(&new.period_to)
+    .bind(new.retry_runs)
+    .bind(now)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(run_id) = made else {
+        return sqlx::query_scalar("SELECT run_id FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
+            .bind(&new.schedule)
+            .bind(new.business_date)
+            .bind(new.slot)
+            .fetch_one(tx)
+            .await;
+    };
+    sqlx::query(
+        "INSERT INTO run_lanes (run_id, lane, gateway, bank_code)
+         SELECT $1, place::smallint, gateway, bank_code
+         FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS d (gateway, bank_code, place)",
+    )
+    .bind(run_id)
+    .bind(new.destinations.iter().map(|(gateway, _)| gateway.as_str()).collect::<Vec<_>>())
+    .bind(new.destinations.iter().map(|(_, bank_code)| bank_code.as_str()).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(run_id)
+}
+
+/// Takes or renews the lease by the database's clock. `None`: another worker holds it.
+pub async fn lease(
+    connection: &mut PgConnection,
+    run_id: i64,
+    holder: &str,
+    seconds: f64,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "UPDATE runs SET lease_epoch = lease_epoch + (lease_holder IS DISTINCT FROM $2)::int, lease_holder = $2,
+                lease_until = clock_timestamp() + make_interval(secs => $3)
+         WHERE run_id = $1 AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until < clock_timestamp())
+         RETURNING lease_epoch",
+    )
+    .bind(run_id)
+    .bind(holder)
+    .bind(seconds)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Gives the lease back, so that the next worker need not wait for it to run out.
+pub async fn release(connection: &mut PgConnection, run_id: i64, epoch: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE runs SET lease_holder = NULL, lease_until = NULL WHERE run_id = $1 AND lease_epoch = $2")
+        .bind(run_id)
+        .bind(epoch)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// The run, locked, if the lease is still ours. Every write of a run starts here: a worker that was paused until
+/// somebody else took over finds nothing to write to.
+pub async fn lock(tx: &mut PgConnection, run_id: i64, epoch: i64) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE run_id = $1 AND lease_epoch = $2 FOR UPDATE")
+        .bind(run_id)
+        .bind(epoch)
+        .fetch_optional(tx)
+        .await
+}
+
+pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run> {
+    sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
+}
+
+/// Runs that still have something to be planned, sealed or handed over, oldest first.
+pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT run_id FROM runs WHERE state IN ('planning', 'planned', 'sealed') ORDER BY run_id")
+        .fetch_all(connection)
+        .await
+}
+
+pub async fn any_unsealed(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL)").fetch_one(connection).await
+}
+
+/// The last payer of the next range of at most `limit` candidates, or `None` when all are judged.
+pub async fn range_end(tx: &mut PgConnection, run: &Run, limit: i64) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "SELECT max(payer_id) FROM (
+             SELECT payer_id FROM (
+                 (SELECT DISTINCT payer_id FROM amount_settings
+                  WHERE insurance_type = $1 AND valid_year = $2 AND state IN ('active', 'voided') AND payer_id > $4
+                  ORDER BY payer_id LIMIT $5)
+                 UNION
+                 (SELECT payer_id FROM declarations
+                  WHERE insurance_type = $1 AND period_from = $3 AND state = 'payable' AND collect_by = 'batch' AND payer_id > $4
+                  ORDER BY payer_id LIMIT $5)) u
+             ORDER BY payer_id LIMIT $5) r",
+    )
+    .bind(&run.insurance_type)
+    .bind(run.valid_year)
+    .bind(&run.period_from)
+    .bind(&run.planned_through)
+    .bind(limit)
+    .fetch_one(tx)
+    .await
+}
+
+/// The rules a range is judged by, as the statement takes them.
+#[derive(Debug, Clone)]
+pub struct RangeRules {
+    pub division_prefix: String,
+    pub cut_out: Vec<String>,
+    pub minimum: Decimal,
+    pub maximum: Decimal,
+    pub step: Decimal,
+    pub tiers: Option<Vec<Decimal>>,
+    pub in_window: bool,
+    pub tell_planned: bool,
+    pub tell_skipped: bool,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct RangePlanned {
+    pub candidates: i64,
+    pub attempts: i64,
+    pub attempts_total: Decimal,
+    pub skips: i64,
+    /// Every payable declaration that was chosen could be taken.
+    pub all_taken: bool,
+}
+
+/// Judges one range: attempts for some, one skip reason for each other. See `sql/plan_range.sql`.
+pub async fn plan_range(
+    tx: &mut PgConnection,
+    run: &Run,
+    range_end: &str,
+    rules: &RangeRules,
+    now: DateTime<Utc>,
+) -> sqlx::Result<RangePlanned> {
+    let planned: RangePlanned = sqlx::query_as(include_str!("sql/plan_range.sql"))
+        .bind(run.run_id)
+        .bind(&run.insurance_type)
+        .bind(run.valid_year)
+        .bind(&run.period_from)
+        .bind(&run.period_to)
+        .bind(run.business_date)
+        .bind(&run.planned_through)
+        .bind(range_end)
+        .bind(format!("{}%", rules.division_prefix))
+        .bind(rules.cut_out.iter().map(|prefix| format!("{prefix}%")).collect::<Vec<_>>())
+        .bind(rules.minimum)
+        .bind(rules.maximum)
+        .bind(rules.step)
+        .bind(&rules.tiers)
+        .bind(run.retry_runs)
+        .bind(rules.in_window)
+        .bind(now)
+        .bind(order_prefix(run.run_id))
+        .bind(CHUNK_MAX as i64)
+        .bind(rules.tell_planned)
+        .bind(rules.tell_skipped)
+        .fetch_one(&mut *tx)
+        .await?;
+    sqlx::query(
+        "UPDATE runs SET planned_through = $2, candidates = candidates + $3, attempts = attempts + $4,
+                attempts_total = attempts_total + $5, skips = skips + $6 WHERE run_id = $1",
+    )
+    .bind(run.run_id)
+    .bind(range_end)
+    .bind(planned.candidates)
+    .bind(planned.attempts)
+    .bind(planned.attempts_total)
+    .bind(planned.skips)
+    .execute(tx)
+    .await?;
+    Ok(planned)
+}
+
+/// `P` and seven digits of the run: with lane and number an order number of 19 characters, letters and digits only,
+/// which every gateway's format can hold.
+fn order_prefix(run_id: i64) -> String {
+    format!("P{run_id:07}")
+}
+
+pub async fn set_planned(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Run> {
+    sqlx::query_as(
+        "UPDATE runs SET state = 'planned', planned_at = $2, sequence = sequence + 1 WHERE run_id = $1 RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    .fetch_one(tx)
+    .await
+}
+
+pub async fn set_sealed(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Run> {
+    sqlx::query_as(
+        "UPDATE runs SET state = 'sealed', sealed_at = $2, sequence = sequence + 1,
+                withdrawn = (SELECT count(*) FROM attempts WHERE run_id = $1 AND state = 'withdrawn')
+         WHERE run_id = $1 RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    .fetch_one(tx)
+    .await
+}
+
+pub async fn count_withdrawn(tx: &mut PgConnection, run_id: i64, more: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE runs SET withdrawn = withdrawn + $2 WHERE run_id = $1")
+        .bind(run_id)
+        .bind(more)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Marks the run as sent once every file of it is delivered (or turned out empty). `None`: not yet, or already.
+pub async fn set_sent(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "UPDATE runs SET state = 'sent', sent_at = $2, sequence = sequence + 1
+         WHERE run_id = $1 AND state = 'sealed'
+           AND NOT EXISTS (SELECT FROM request_files WHERE run_id = $1 AND state NOT IN ('delivered', 'empty'))
+         RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    .fetch_optional(tx)
+    .await
+}
+
+/// The runs that a result file has answered are settling. A run whose files are still being handed over stays `sealed`
+/// until they are: what is not yet sent must still go out.
+pub async fn set_settling(tx: &mut PgConnection, run_ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query("UPDATE runs SET state = 'settling' WHERE run_id = ANY ($1) AND state = 'sent'")
+        .bind(run_ids)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Closes the run if every attempt is final or has an open discrepancy.
+pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "UPDATE runs r SET state = 'closed', closed_at = $2, sequence = sequence + 1
+         WHERE run_id = $1 AND state IN ('sent', 'settling')
+           AND NOT EXISTS (
+               SELECT FROM attempts a
+               LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
+               WHERE a.run_id = r.run_id AND a.order_no >= $3 AND a.order_no < $4
+                 AND a.state IN ('planned', 'unknown') AND s.order_no IS NULL
+                 AND NOT EXISTS (SELECT FROM discrepancies d WHERE d.order_no = a.order_no AND d.state = 'open'))
+         RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    // By order number the run's attempts are one stretch of the primary key.
+    .bind(order_prefix(run_id))
+    .bind(order_prefix(run_id + 1))
+    .fetch_optional(tx)
+    .await
+}
+
+/// How many request files a run has that hold items.
+pub async fn files(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM request_files WHERE run_id = $1 AND state <> 'empty'")
+        .bind(run_id)
+        .fetch_one(connection)
+        .await
+}
+
+/// Skips of a run by reason.
+pub async fn skips(
+    connection: &mut PgConnection,
+    run_id: i64,
+) -> sqlx::Result<std::collections::BTreeMap<String, i64>> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT reason, count(*) FROM run_skips WHERE run_id = $1 GROUP BY 1")
+            .bind(run_id)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
