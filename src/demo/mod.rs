@@ -1,0 +1,3 @@
+//! A day in the life, with made-up payers.
+
+pub mod bank;

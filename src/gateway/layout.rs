@@ -1,0 +1,255 @@
+//! A file layout: the column lists of configuration come in, typed columns and positions go out, or every mistake
+//! there is. Called once, when configuration is loaded; afterwards no column is looked up by its name.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+
+use super::field::{Named, RequestEdge, RequestField, ResultEdge, ResultField, Unit};
+use super::settings::{LayoutSettings, SectionSettings};
+use super::text::{COLUMNS_MAX, Charset, LineEnd, Separator, Text};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    pub text: Text,
+    pub file_name: FileName,
+    pub request: RequestLayout,
+    pub result: ResultLayout,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLayout {
+    pub header: Vec<Column<RequestEdge>>,
+    pub item: Vec<Column<RequestField>>,
+    pub trailer: Vec<Column<RequestEdge>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultLayout {
+    pub header: Vec<Column<ResultEdge>>,
+    pub item: ResultItem,
+    pub trailer: Vec<Column<ResultEdge>>,
+}
+
+/// A column is a constant, kept as its bytes, or a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column<F> {
+    Constant(Box<[u8]>),
+    Field(F),
+}
+
+/// Where the fields of a result row stand, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultItem {
+    pub columns: usize,
+    pub constants: Vec<(usize, Box<[u8]>)>,
+    pub order_no: usize,
+    pub amount: usize,
+    pub unit: Unit,
+    pub code: usize,
+    pub reason: Option<usize>,
+    pub gateway_txn_no: Option<usize>,
+    pub settled_at: Option<usize>,
+}
+
+/// The name of a request file, taken apart at its placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileName(Vec<NamePart>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NamePart {
+    Text(String),
+    Bank,
+    Date,
+    Run,
+    Part,
+}
+
+/// One mistake in the configuration of a gateway: where it is, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {mistake}")]
+pub struct LayoutMistake {
+    pub key: String,
+    pub mistake: String,
+}
+
+impl Layout {
+    /// Every mistake is added to `mistakes`; a layout comes back only if there is none in it.
+    pub fn parse(key: &str, settings: &LayoutSettings, mistakes: &mut Vec<LayoutMistake>) -> Option<Layout> {
+        let before = mistakes.len();
+        let charset = Charset::parse(&settings.encoding);
+        note(mistakes, &format!("{key}.encoding"), charset.is_none(), "must be gb18030, gbk or utf-8");
+        let separator = Separator::parse(&settings.separator);
+        note(mistakes, &format!("{key}.separator"), separator.is_none(), "must be \",\", \"|\" or \"tab\"");
+        let line_end = LineEnd::parse(&settings.line_end);
+        note(mistakes, &format!("{key}.line_end"), line_end.is_none(), "must be crlf or lf");
+        let file_name = FileName::parse(&format!("{key}.file_name"), &settings.file_name, mistakes);
+        // The columns are read even if the text rules are wrong, so that their mistakes are reported as well.
+        let text = Text {
+            charset: charset.unwrap_or(Charset::Gb18030),
+            separator: separator.unwrap_or(Separator::Comma),
+            line_end: line_end.unwrap_or(LineEnd::Crlf),
+        };
+        let request = RequestLayout::parse(&format!("{key}.request"), &settings.request, text, mistakes);
+        let result = ResultLayout::parse(&format!("{key}.result"), &settings.result, text, mistakes);
+        match (file_name, result) {
+            (Some(file_name), Some(result)) if mistakes.len() == before => {
+                Some(Layout { text, file_name, request, result })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl RequestLayout {
+    fn parse(key: &str, settings: &SectionSettings, text: Text, mistakes: &mut Vec<LayoutMistake>) -> RequestLayout {
+        use RequestField::*;
+        let header = columns::<RequestEdge>(&format!("{key}.header"), &settings.header, text, mistakes);
+        let item = columns::<RequestField>(&format!("{key}.item"), &settings.item, text, mistakes);
+        let trailer = columns::<RequestEdge>(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
+        let edges = || header.iter().chain(&trailer);
+        let counted = place(edges(), |field| field == RequestEdge::Count).is_some();
+        let summed = place(edges(), |field| matches!(field, RequestEdge::Total(_))).is_some();
+        note(mistakes, key, !counted, "count is in neither header nor trailer");
+        note(mistakes, key, !summed, "total_yuan or total_fen is in neither header nor trailer");
+        let has = |wanted: fn(RequestField) -> bool| place(item.iter(), wanted).is_some();
+        let item_key = format!("{key}.item");
+        note(mistakes, &item_key, !has(|field| field == OrderNo), "order_no is missing");
+        note(mistakes, &item_key, !has(|field| matches!(field, Amount(_))), "amount_yuan or amount_fen is missing");
+        let payer = has(|field| matches!(field, AccountNo | AgreementNo));
+        note(mistakes, &item_key, !payer, "account_no and agreement_no are both missing");
+        RequestLayout { header, item, trailer }
+    }
+}
+
+impl ResultLayout {
+    fn parse(
+        key: &str,
+        settings: &SectionSettings,
+        text: Text,
+        mistakes: &mut Vec<LayoutMistake>,
+    ) -> Option<ResultLayout> {
+        let header = columns::<ResultEdge>(&format!("{key}.header"), &settings.header, text, mistakes);
+        let item = columns::<ResultField>(&format!("{key}.item"), &settings.item, text, mistakes);
+        let trailer = columns::<ResultEdge>(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
+        let edges = || header.iter().chain(&trailer);
+        let counted = place(edges(), |field| field == ResultEdge::Count).is_some();
+        let summed = place(edges(), |field| matches!(field, ResultEdge::Total(_))).is_some();
+        note(mistakes, key, !counted, "count is in neither header nor trailer");
+        note(mistakes, key, !summed, "total_yuan or total_fen is in neither header nor trailer");
+        let item = ResultItem::parse(&format!("{key}.item"), item, mistakes)?;
+        Some(ResultLayout { header, item, trailer })
+    }
+}
+
+impl ResultItem {
+    fn parse(key: &str, columns: Vec<Column<ResultField>>, mistakes: &mut Vec<LayoutMistake>) -> Option<ResultItem> {
+        let at = |wanted: ResultField| place(columns.iter(), |field| field == wanted).map(|(place, _)| place);
+        let order_no = at(ResultField::OrderNo);
+        let amount = place(columns.iter(), |field| matches!(field, ResultField::Amount(_)));
+        let code = at(ResultField::Code);
+        note(mistakes, key, order_no.is_none(), "order_no is missing");
+        note(mistakes, key, amount.is_none(), "amount_yuan or amount_fen is missing");
+        note(mistakes, key, code.is_none(), "code is missing");
+        let (amount, ResultField::Amount(unit)) = amount? else { return None };
+        Some(ResultItem {
+            columns: columns.len(),
+            order_no: order_no?,
+            amount,
+            unit,
+            code: code?,
+            reason: at(ResultField::Reason),
+            gateway_txn_no: at(ResultField::GatewayTxnNo),
+            settled_at: at(ResultField::SettledAt),
+            constants: constants(&columns),
+        })
+    }
+}
+
+impl FileName {
+    pub fn fill(&self, bank_code: &str, business_date: NaiveDate, run_id: i64, part: u32) -> String {
+        self.0.iter().fold(String::new(), |name, piece| match piece {
+            NamePart::Text(text) => name + text,
+            NamePart::Bank => name + bank_code,
+            NamePart::Date => name + &business_date.format("%Y%m%d").to_string(),
+            NamePart::Run => name + &run_id.to_string(),
+            NamePart::Part => name + &format!("{part:04}"),
+        })
+    }
+
+    fn parse(key: &str, template: &str, mistakes: &mut Vec<LayoutMistake>) -> Option<FileName> {
+        let before = mistakes.len();
+        let mut parts = Vec::new();
+        let mut rest = template;
+        while !rest.is_empty() {
+            let (text, after) = rest.split_once('{').unwrap_or((rest, ""));
+            let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            note(mistakes, key, !plain, "may hold letters, digits, '.', '_', '-' and placeholders only");
+            parts.push(NamePart::Text(text.to_owned()));
+            if text.len() == rest.len() {
+                break;
+            }
+            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+            match name {
+                "bank" => parts.push(NamePart::Bank),
+                "date" => parts.push(NamePart::Date),
+                "run" => parts.push(NamePart::Run),
+                "part" => parts.push(NamePart::Part),
+                _ => note(mistakes, key, true, "the placeholders are {bank}, {date}, {run} and {part}"),
+            }
+            rest = after;
+        }
+        let unique = parts.contains(&NamePart::Run) && parts.contains(&NamePart::Part);
+        note(mistakes, key, !unique, "needs {run} and {part}, or two files would have one name");
+        let reserved = template.starts_with('.') || template.ends_with(".part") || template.ends_with(".ok");
+        note(mistakes, key, reserved, "must not begin with '.' nor end with .part or .ok");
+        (mistakes.len() == before).then_some(FileName(parts))
+    }
+}
+
+pub(super) fn note(mistakes: &mut Vec<LayoutMistake>, key: &str, wrong: bool, mistake: impl fmt::Display) {
+    if wrong {
+        mistakes.push(LayoutMistake { key: key.to_owned(), mistake: mistake.to_string() });
+    }
+}
+
+/// The first field that fits, and where it stands.
+fn place<'a, F: Named>(columns: impl Iterator<Item = &'a Column<F>>, wanted: impl Fn(F) -> bool) -> Option<(usize, F)> {
+    columns.enumerate().find_map(|(place, column)| match column {
+        Column::Field(field) if wanted(*field) => Some((place, *field)),
+        Column::Field(_) | Column::Constant(_) => None,
+    })
+}
+
+fn columns<F: Named>(key: &str, names: &[String], text: Text, mistakes: &mut Vec<LayoutMistake>) -> Vec<Column<F>> {
+    note(mistakes, key, names.len() > COLUMNS_MAX, format_args!("has more than {COLUMNS_MAX} columns"));
+    let mut columns: Vec<Column<F>> = Vec::new();
+    for name in names {
+        if let Some(constant) = name.strip_prefix('=') {
+            let mut bytes = Vec::new();
+            match text.put(constant, &mut bytes) {
+                Ok(()) => columns.push(Column::Constant(bytes.into())),
+                Err(why) => note(mistakes, key, true, format_args!("the file cannot carry '{name}': {}", why.as_str())),
+            }
+        } else if let Some((_, field)) = F::NAMES.iter().find(|(known, _)| known == name) {
+            // The same thing in yuan and in fen is twice as well.
+            let same = |known: F| std::mem::discriminant(&known) == std::mem::discriminant(field);
+            let twice = !field.repeatable() && place(columns.iter(), same).is_some();
+            note(mistakes, key, twice, format_args!("'{name}' is there twice"));
+            columns.push(Column::Field(*field));
+        } else {
+            let known: Vec<&str> = F::NAMES.iter().map(|(known, _)| *known).collect();
+            note(mistakes, key, true, format_args!("unknown field '{name}'; known here: {}", known.join(", ")));
+        }
+    }
+    columns
+}
+
+/// The constants of a line, and where they stand.
+pub(super) fn constants<F>(columns: &[Column<F>]) -> Vec<(usize, Box<[u8]>)> {
+    let constant = |(place, column): (usize, &Column<F>)| match column {
+        Column::Constant(bytes) => Some((place, bytes.clone())),
+        Column::Field(_) => None,
+    };
+    columns.iter().enumerate().filter_map(constant).collect()
+}

@@ -1,0 +1,116 @@
+//! One row of a bank's result file: a line comes in, what it says goes out, or the column that cannot be read. Called
+//! by [`super::result`] for every line between header and trailer.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
+
+use super::field::Unit;
+use super::layout::ResultItem;
+use super::request::money;
+use super::text::{COLUMNS_MAX, LINE_BYTES_MAX, Text, number};
+use super::{BankFile, ResultRow};
+use crate::domain::money::Money;
+use crate::domain::outcome::OutcomeClass;
+
+/// Banks write Beijing time, which has no daylight saving.
+const BEIJING: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are less than a day");
+
+impl BankFile {
+    pub(super) fn read_row<'a>(&self, line_no: u64, line: &'a [u8]) -> ResultRow<'a> {
+        self.read_item(line_no, line).unwrap_or_else(|(column, reason)| ResultRow::Unparsable {
+            line_no,
+            column: column.map(|place| place as u64 + 1),
+            reason,
+        })
+    }
+
+    fn read_item<'a>(&self, line_no: u64, line: &'a [u8]) -> Result<ResultRow<'a>, (Option<usize>, String)> {
+        let (text, item) = (self.layout.text, &self.layout.result.item);
+        let wrong = |place: usize, what: &str| (Some(place), what.to_owned());
+        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
+        if !item.shapes(line, text, &mut cells) {
+            if line.len() > LINE_BYTES_MAX {
+                return Err((None, format!("longer than {LINE_BYTES_MAX} bytes")));
+            }
+            let found = text.split(line, &mut cells);
+            return Err((None, format!("{} columns expected, {found} found", item.columns)));
+        }
+        if let Some((place, _)) = item.constants.iter().find(|(place, constant)| cells[*place] != &**constant) {
+            return Err(wrong(*place, "not the constant of a row"));
+        }
+        let order_no = number(cells[item.order_no]).ok_or_else(|| wrong(item.order_no, "not an order number"))?;
+        let amount = amount(cells[item.amount], item.unit).ok_or_else(|| wrong(item.amount, "not a sum of money"))?;
+        let code = number(cells[item.code]).ok_or_else(|| wrong(item.code, "not a result code"))?;
+        let reason = match item.reason {
+            Some(place) => plain(text, cells[place]).ok_or_else(|| wrong(place, "not plain text"))?,
+            None => Cow::Borrowed(""),
+        };
+        let gateway_txn_no = match item.gateway_txn_no {
+            Some(place) if !cells[place].is_empty() => {
+                Some(number(cells[place]).ok_or_else(|| wrong(place, "not a transaction number"))?)
+            }
+            Some(_) | None => None,
+        };
+        let settled_at = match item.settled_at {
+            Some(place) if !cells[place].is_empty() => {
+                Some(instant(cells[place]).ok_or_else(|| wrong(place, "not a time yyyymmddHHMMSS"))?)
+            }
+            Some(_) | None => None,
+        };
+        if self.codes.meaning(code).is_some_and(|meaning| meaning.class == OutcomeClass::Success) {
+            if let (Some(place), None) = (item.gateway_txn_no, gateway_txn_no) {
+                return Err(wrong(place, "a success without transaction number"));
+            }
+            if let (Some(place), None) = (item.settled_at, settled_at) {
+                return Err(wrong(place, "a success without time"));
+            }
+        }
+        Ok(ResultRow::Read { line_no, order_no, amount, code, reason, gateway_txn_no, settled_at })
+    }
+}
+
+impl ResultItem {
+    /// Splits a row; whether it has the right number of columns.
+    pub(super) fn shapes<'a>(&self, line: &'a [u8], text: Text, cells: &mut [&'a [u8]; COLUMNS_MAX]) -> bool {
+        line.len() <= LINE_BYTES_MAX && text.split(line, cells) == self.columns
+    }
+
+    /// Whether a line has the columns and the constants of a row.
+    pub(super) fn fits(&self, line: &[u8], text: Text) -> bool {
+        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
+        self.shapes(line, text, &mut cells)
+            && self.constants.iter().all(|(place, constant)| cells[*place] == &**constant)
+    }
+}
+
+pub(super) fn amount(cell: &[u8], unit: Unit) -> Option<Money> {
+    money(std::str::from_utf8(cell).ok()?, unit)
+}
+
+fn plain(text: Text, cell: &[u8]) -> Option<Cow<'_, str>> {
+    text.charset.decode(cell).filter(|reason| !reason.chars().any(char::is_control))
+}
+
+pub(super) fn date(cell: &[u8]) -> Option<NaiveDate> {
+    if cell.len() != 8 || !cell.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let (year, month, day) = (digits_of(&cell[..4]), digits_of(&cell[4..6]), digits_of(&cell[6..]));
+    let year = i32::try_from(year).ok().filter(|year| (2000..=2999).contains(year))?;
+    NaiveDate::from_ymd_opt(year, month as u32, day as u32)
+}
+
+fn instant(cell: &[u8]) -> Option<DateTime<Utc>> {
+    if cell.len() != 14 || !cell.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let (hour, minute, second) = (digits_of(&cell[8..10]), digits_of(&cell[10..12]), digits_of(&cell[12..]));
+    let local = date(&cell[..8])?.and_hms_opt(hour as u32, minute as u32, second as u32)?;
+    Some(local.and_local_timezone(BEIJING).single()?.to_utc())
+}
+
+/// The value of at most twelve or so digits.
+pub(super) fn digits_of(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'))
+}

@@ -1,0 +1,65 @@
+//! What configuration says about the banks (`config/gateways/bank.toml`, the tree `gateways.bank`), as it stands
+//! there. Words with a fixed choice are still text here, so that [`super::layout`] can report all mistakes at once
+//! instead of the first one only.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankSettings {
+    /// Request files are handed over in `<outbox>/<bank code>/`.
+    pub outbox: PathBuf,
+    /// Result files are dropped in `<inbox>/<bank code>/`.
+    pub inbox: PathBuf,
+    pub refuses_repeated_names: bool,
+    pub items_max: u32,
+    /// The layout of every bank that names none of its own.
+    pub layout: String,
+    /// The code table of every bank that names none of its own.
+    pub code_table: String,
+    pub banks: BTreeMap<String, BankEntry>,
+    pub layouts: BTreeMap<String, LayoutSettings>,
+    pub code_tables: BTreeMap<String, BTreeMap<String, CodeSettings>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankEntry {
+    pub name: String,
+    pub layout: Option<String>,
+    pub code_table: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayoutSettings {
+    pub encoding: String,
+    pub separator: String,
+    pub line_end: String,
+    pub file_name: String,
+    pub request: SectionSettings,
+    pub result: SectionSettings,
+}
+
+/// The columns of one kind of file. A header or trailer that the file does not have is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SectionSettings {
+    #[serde(default)]
+    pub header: Vec<String>,
+    pub item: Vec<String>,
+    #[serde(default)]
+    pub trailer: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeSettings {
+    pub class: String,
+    pub reason: String,
+    #[serde(default)]
+    pub next_step: String,
+}
