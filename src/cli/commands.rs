@@ -1,0 +1,259 @@
+//! `pikou ingest`, `pikou run`, `pikou reconcile`: one piece of work each, then its events are published.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tokio::io::BufReader;
+
+use super::{Failure, print};
+use crate::contract::inbound::MESSAGES;
+use crate::gateway::BankFile;
+use crate::stages::intake::Taken;
+use crate::stages::reconcile::{self as stage, Outcome};
+use crate::stages::{Context, deliver::hex};
+use crate::store::{request_files, runs};
+use crate::worker::{self, intake, relay};
+
+#[derive(Serialize)]
+struct IngestReport {
+    messages: usize,
+    accepted: usize,
+    refused: usize,
+    stale: usize,
+    waiting: usize,
+    repeated: usize,
+    quarantined: usize,
+    events_published: usize,
+}
+
+pub async fn ingest(ctx: Context, file: &str, json: bool) -> Result<(), Failure> {
+    let bar = print::bar("messages", 0);
+    let progress = |more: usize| bar.inc(more as u64);
+    let taken = if file == "-" {
+        intake::ingest(&ctx, "stdin", BufReader::new(tokio::io::stdin()), progress).await?
+    } else {
+        let open = tokio::fs::File::open(file).await;
+        let open = open.map_err(|error| Failure::Usage(format!("cannot read {file}: {error}")))?;
+        intake::ingest(&ctx, file, BufReader::new(open), progress).await?
+    };
+    bar.finish_and_clear();
+    let events_published = publish(&ctx).await;
+    let Taken { accepted, refused, stale, waiting, repeated, quarantined } = taken;
+    let messages = taken.total();
+    let report = IngestReport { messages, accepted, refused, stale, waiting, repeated, quarantined, events_published };
+    if json {
+        print::document(&report);
+    } else {
+        println!(
+            "{messages} messages: {accepted} accepted, {refused} refused, {stale} stale, {waiting} waiting, \
+             {repeated} repeated, {quarantined} quarantined"
+        );
+        if quarantined > 0 {
+            eprintln!("what was not understood is kept in the quarantine; messages are {}", MESSAGES.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Tells what the command has done. Events that cannot go out now stay in the outbox, and that is said.
+async fn publish(ctx: &Context) -> usize {
+    match relay::drain(ctx).await {
+        Ok(published) => published,
+        Err(error) => {
+            worker::report("events stay in the outbox", &error);
+            0
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RunReport {
+    run_id: i64,
+    schedule: String,
+    business_date: String,
+    state: String,
+    candidates: i64,
+    attempts: i64,
+    attempts_total: String,
+    skips: std::collections::BTreeMap<String, i64>,
+    withdrawn: i64,
+    files: Vec<FileReport>,
+    events_published: usize,
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    file_name: String,
+    path: String,
+    bank_code: String,
+    state: String,
+    items: i64,
+    total: String,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_reason: Option<String>,
+}
+
+pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, json: bool) -> Result<(), Failure> {
+    let date = date.unwrap_or_else(|| ctx.clock.business_date());
+    let run_id = worker::runs::run_now(&ctx, schedule, date, &mut |_, _| ()).await?;
+    let events_published = publish(&ctx).await;
+    let mut connection = ctx.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let run = runs::get(&mut connection, run_id).await.map_err(anyhow::Error::from)?;
+    let skips = runs::skips(&mut connection, run_id).await.map_err(anyhow::Error::from)?;
+    let states = ["open", "sealed", "delivering", "delivered"];
+    let files = request_files::in_states(&mut connection, run_id, &states).await.map_err(anyhow::Error::from)?;
+    let files: Vec<FileReport> = files
+        .into_iter()
+        .map(|file| FileReport {
+            path: ctx.settings.outbox(&file.bank_code).join(&file.file_name).display().to_string(),
+            sha256: hex(file.sha256.as_deref().unwrap_or_default()),
+            items: file.items.unwrap_or(0),
+            total: file.total.map_or_else(String::new, |total| total.to_string()),
+            file_name: file.file_name,
+            bank_code: file.bank_code,
+            state: file.state,
+            held_reason: file.held_reason,
+        })
+        .collect();
+    let held = files.iter().filter(|file| file.held_reason.is_some()).count();
+    let report = RunReport {
+        run_id,
+        schedule: run.schedule,
+        business_date: run.business_date.to_string(),
+        state: run.state,
+        candidates: run.candidates,
+        attempts: run.attempts,
+        attempts_total: run.attempts_total.to_string(),
+        skips,
+        withdrawn: run.withdrawn,
+        files,
+        events_published,
+    };
+    if json {
+        print::document(&report);
+    } else {
+        println!("run {} of {} for {}: {}", report.run_id, report.schedule, report.business_date, report.state);
+        println!(
+            "{} candidates = {} attempts ({} yuan) + {} skips",
+            report.candidates,
+            report.attempts,
+            report.attempts_total,
+            report.candidates - report.attempts
+        );
+        for (reason, count) in &report.skips {
+            println!("  skipped {reason}: {count}");
+        }
+        if report.withdrawn > 0 {
+            println!("{} attempts withdrawn before their file was sealed", report.withdrawn);
+        }
+        for file in &report.files {
+            println!("  {} {} items, {} yuan, {}", file.path, file.items, file.total, file.state);
+            if let Some(reason) = &file.held_reason {
+                println!("    held for a person: {reason}");
+            }
+        }
+    }
+    if held > 0 { Err(Failure::Bad) } else { Ok(()) }
+}
+
+#[derive(Serialize)]
+struct ReconcileReport {
+    outcome: &'static str,
+    result_file_id: i64,
+    file_name: String,
+    bank_code: String,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeated: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discrepancies: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_ours: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_as: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    events_published: usize,
+}
+
+pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > ctx.settings.results.file_max_bytes {
+        return Err(Failure::Usage(format!("{} has {size} bytes, more than results.file_max_bytes", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let bank = bank_of(&ctx, bank, path, &bytes)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let outcome = stage::reconcile(&ctx, bank, &name, &bytes).await?;
+    let events_published = publish(&ctx).await;
+    let file = outcome.file().clone();
+    let report = ReconcileReport {
+        outcome: outcome.as_str(),
+        result_file_id: file.result_file_id,
+        file_name: file.file_name,
+        bank_code: file.bank_code,
+        sha256: hex(&file.sha256),
+        rows: file.rows,
+        applied: file.applied,
+        repeated: file.repeated,
+        discrepancies: file.discrepancies,
+        not_ours: file.not_ours,
+        refused_as: file.refused_as,
+        line: file.refused_line,
+        column: file.refused_column,
+        reason: file.refused_reason,
+        events_published,
+    };
+    if json {
+        print::document(&report);
+    } else {
+        let number = |count: Option<i64>| count.unwrap_or(0);
+        match &outcome {
+            Outcome::Applied(_) => println!(
+                "{}: applied; {} rows = {} applied + {} repeated + {} discrepancies + {} not ours",
+                report.file_name,
+                number(report.rows),
+                number(report.applied),
+                number(report.repeated),
+                number(report.discrepancies),
+                number(report.not_ours)
+            ),
+            Outcome::Repeated(_) => {
+                println!("{}: these bytes were applied before; nothing happened", report.file_name);
+            }
+            Outcome::Refused(_) => println!(
+                "{}: refused as {}, line {}: {}; nothing of it is applied, the bytes are kept",
+                report.file_name,
+                report.refused_as.as_deref().unwrap_or_default(),
+                number(report.line),
+                report.reason.as_deref().unwrap_or_default()
+            ),
+        }
+    }
+    if matches!(outcome, Outcome::Refused(_)) { Err(Failure::Refused) } else { Ok(()) }
+}
+
+/// The bank that is named, or whose inbox the file lies in, or that the file's header names. Where none of them says,
+/// the first bank reads it, so that the refusal names what the file is.
+fn bank_of<'c>(ctx: &'c Context, named: Option<&str>, path: &Path, bytes: &[u8]) -> Result<&'c BankFile, Failure> {
+    let gateway = &ctx.settings.bank;
+    if let Some(code) = named {
+        return gateway.bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
+    }
+    if let Ok(bank) = gateway.bank_of_result(bytes) {
+        return Ok(bank);
+    }
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let bank = folder.and_then(|code| gateway.bank(code)).or_else(|| gateway.banks().next());
+    bank.ok_or_else(|| Failure::Usage("no bank is configured".into()))
+}

@@ -1,0 +1,182 @@
+//! What people type. Each file is a group of commands: it asks, shows progress and prints; rules are elsewhere.
+//!
+//! Documents go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
+//! 3 input refused.
+
+mod account;
+mod commands;
+mod demo;
+mod print;
+mod serve;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{App, AppError};
+use crate::clock::Clock;
+use crate::config::{self, ConfigError, Settings};
+use crate::stages::{Context, StageError};
+use crate::telemetry;
+
+/// The worker behind batch deduction (批扣) of social-insurance contributions.
+#[derive(Debug, Parser)]
+#[command(name = "pikou", version, propagate_version = true)]
+struct Cli {
+    /// Settings file [default: PIKOU_CONFIG, else ./pikou.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One JSON document on stdout instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work: take messages, fire schedules, watch for result files, publish events; until SIGTERM
+    Serve,
+    /// Take messages from a file of JSON lines, or from stdin (`-`)
+    Ingest { file: String },
+    /// Fire a schedule for a day and hand its request files over; firing again finds the same run
+    Run {
+        schedule: String,
+        /// Nominal business date, yyyy-mm-dd [default: today in Asia/Shanghai]
+        #[arg(long)]
+        date: Option<chrono::NaiveDate>,
+    },
+    /// Apply a bank's result file
+    Reconcile {
+        file: PathBuf,
+        /// Which bank it is from [default: the one its header names]
+        #[arg(long, value_name = "BANK_CODE")]
+        bank: Option<String>,
+    },
+    /// The books as they stand, and whether they add up
+    Account,
+    /// The settings in force, passwords masked
+    Config,
+    /// A day in the life, from messages to paid records, with made-up payers in a database of its own
+    Demo(demo::DemoArgs),
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error("{0}")]
+    Usage(String),
+    /// The input was refused; what is to be said about it has been printed.
+    #[error("refused")]
+    Refused,
+    /// The work was done and the result is bad; it has been printed.
+    #[error("failed")]
+    Bad,
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Config(_) | Failure::Usage(_) => 2,
+            Failure::Stage(StageError::Refused(_)) => 2,
+            Failure::Refused => 3,
+            Failure::App(_) | Failure::Stage(_) | Failure::Bad | Failure::Other(_) => 1,
+        }
+    }
+
+    fn is_said(&self) -> bool {
+        matches!(self, Failure::Refused | Failure::Bad)
+    }
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("pikou: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_said() {
+                eprintln!("pikou: {}", chain(&failure));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let file = cli.config.or_else(|| std::env::var_os("PIKOU_CONFIG").map(PathBuf::from)).or_else(|| {
+        let beside = PathBuf::from("pikou.toml");
+        beside.is_file().then_some(beside)
+    });
+    // Settings are texts; a variable that is none cannot be one of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let settings = config::load(file.as_deref(), environment)?;
+    telemetry::start(&settings.log);
+    let json = cli.json;
+    match cli.command {
+        Command::Serve => with_app(settings, async |ctx| serve::serve(ctx).await).await,
+        Command::Ingest { file } => with_app(settings, async |ctx| commands::ingest(ctx, &file, json).await).await,
+        Command::Run { schedule, date } => {
+            with_app(settings, async |ctx| commands::run(ctx, &schedule, date, json).await).await
+        }
+        Command::Reconcile { file, bank } => {
+            with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
+        }
+        Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
+        Command::Config => {
+            if json {
+                print::document(&settings.in_force);
+            } else {
+                print!("{}", toml::to_string(&settings.in_force).map_err(anyhow::Error::from)?);
+            }
+            Ok(())
+        }
+        Command::Demo(args) => demo::demo(settings, args, json).await,
+    }
+}
+
+/// Opens the installation, does the work, and closes it again whatever came of it.
+async fn with_app<W, F>(settings: Settings, work: W) -> Result<(), Failure>
+where
+    W: FnOnce(Context) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let app = App::open(settings, Clock::System).await?;
+    let done = work(app.ctx.clone()).await;
+    let closed = app.close().await;
+    done?;
+    Ok(closed?)
+}
+
+/// An error and its causes in one line.
+fn chain(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Transparent errors say what their cause says.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! The story: work is a row, and a stage takes rows from one state to the next in short transactions, together with
+//! the event that tells the world. Read them in the order in which money moves:
+//!
+//! | stage | takes | leaves |
+//! |---|---|---|
+//! | [`intake`] | messages | facts, declarations, answers |
+//! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons |
+//! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
+//! | [`deliver`] | sealed files | files in the gateway's folder |
+//! | [`reconcile`] | a result file | payments, failures, discrepancies |
+//! | [`publish`] | the outbox | events, confirmed |
+//! | [`watch`] | time | waits that have ended |
+//!
+//! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
+//! all the same case. Only stages open transactions, and no network or file hand-over happens inside one.
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::crypt::{Keys, SealedError};
+use crate::store::{self, Family};
+
+pub mod deliver;
+pub mod intake;
+pub mod lease;
+pub mod plan;
+pub mod publish;
+pub mod reconcile;
+pub mod seal;
+pub mod telling;
+pub mod watch;
+
+/// What every stage gets.
+#[derive(Clone)]
+pub struct Context {
+    pub pool: PgPool,
+    pub settings: Arc<Settings>,
+    pub keys: Arc<Keys>,
+    pub clock: Clock,
+    /// Who holds a lease: unique for each process.
+    pub worker: String,
+}
+
+impl Context {
+    /// Begins a transaction. It must never be cancelled half-way (no `select!`, no timeout around it): the
+    /// connection would return to the pool inside it.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StageError> {
+        Ok(self.pool.begin().await?)
+    }
+}
+
+/// Why a stage did not do its work. What the input is to blame for is an answer, not an error, except for
+/// [`StageError::Refused`], where there is nobody to answer but the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The world is not ready; the work stays where it is and trying again later helps.
+    #[error("not now: {what}")]
+    Later { what: String, source: Option<Box<dyn std::error::Error + Send + Sync>> },
+    /// The input is wrong; trying again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// Values that the database refuses.
+    #[error("the database refuses the values")]
+    Data(#[source] sqlx::Error),
+    /// Our own book contradicts itself: that work stops, loudly.
+    #[error("our own book is broken: {what}")]
+    Broken { what: String, source: Option<Box<dyn std::error::Error + Send + Sync>> },
+}
+
+impl StageError {
+    pub fn later(what: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> StageError {
+        StageError::Later { what: what.into(), source: Some(Box::new(source)) }
+    }
+
+    pub fn broken(what: impl Into<String>) -> StageError {
+        StageError::Broken { what: what.into(), source: None }
+    }
+
+    pub fn helps_later(&self) -> bool {
+        matches!(self, StageError::Later { .. })
+    }
+}
+
+impl From<sqlx::Error> for StageError {
+    fn from(error: sqlx::Error) -> StageError {
+        match store::family(&error) {
+            Family::Later => StageError::Later { what: "the database".into(), source: Some(Box::new(error)) },
+            Family::Data => StageError::Data(error),
+            Family::Broken => {
+                let what = store::violated(&error).map(|name| format!("constraint {name}"));
+                StageError::Broken { what: what.unwrap_or_else(|| "a statement".into()), source: Some(Box::new(error)) }
+            }
+        }
+    }
+}
+
+impl From<SealedError> for StageError {
+    fn from(error: SealedError) -> StageError {
+        StageError::Broken { what: "an encrypted value".into(), source: Some(Box::new(error)) }
+    }
+}
+
+/// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there;
+/// builds without debug assertions, which is to say every release, do not contain it.
+pub fn crash_point(name: &str) {
+    #[cfg(debug_assertions)]
+    if std::env::var("PIKOU_DIE_AT").is_ok_and(|at| at == name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}

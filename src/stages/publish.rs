@@ -1,0 +1,340 @@
+//! The outbox goes out, in order, at least once.
+//!
+//! In: rows of the outbox that are not marked. Out: events at the broker (or in a file), and marked rows. Called by
+//! the relay, which is one process at a time, and by commands that end with nothing left to tell.
+//! *Commits:* the mark, after every event of the rows was confirmed. *If it dies:* between confirm and mark the same
+//! events go out again with the same ids, subjects and sequences; a consumer recognises them.
+
+use sqlx::PgConnection;
+
+use super::{Context, StageError, crash_point, telling};
+use crate::broker::jsonl::JsonLines;
+use crate::broker::{Outgoing, Publisher};
+use crate::contract::envelope::wire_time;
+use crate::contract::events::{
+    AmountData, Data, DeductionData, DiscrepancyData, Event, EventType, PaymentData, SkipData, Subject, WireEvent,
+};
+use crate::domain::eligibility::SkipReason;
+use crate::store::declarations::DeclarationRecord;
+use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
+use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
+use telling::{declaration_changed, wire_sum};
+
+/// Outbox rows taken at a time; each stands for at most 1,000 events.
+const ROWS_MAX: i64 = 8;
+
+/// Where events go.
+pub enum Sink {
+    Broker { publisher: Publisher, exchange: String },
+    File(JsonLines),
+}
+
+impl Sink {
+    async fn publish(&mut self, events: Vec<WireEvent>) -> Result<(), StageError> {
+        match self {
+            Sink::Broker { publisher, exchange } => {
+                let messages = events.into_iter().map(|event| Outgoing {
+                    routing_key: event.routing_key,
+                    message_id: event.id,
+                    body: event.body.into_bytes(),
+                });
+                let done = publisher.publish(exchange, messages).await;
+                done.map(drop).map_err(|error| StageError::later("the broker did not confirm every event", error))
+            }
+            Sink::File(file) => {
+                let bodies = events.iter().map(|event| event.body.as_str());
+                file.append(bodies).map_err(|error| StageError::later("writing events to their file", error))
+            }
+        }
+    }
+}
+
+/// Publishes the oldest rows. Returns how many events went out; 0 when there is nothing to tell.
+pub async fn publish_some(ctx: &Context, connection: &mut PgConnection, sink: &mut Sink) -> Result<usize, StageError> {
+    let chunks = outbox::unpublished(connection, ROWS_MAX).await?;
+    if chunks.is_empty() {
+        return Ok(0);
+    }
+    let outbox_ids: Vec<i64> = chunks.iter().map(|chunk| chunk.outbox_id).collect();
+    let mut events = Vec::new();
+    for chunk in chunks {
+        events.extend(expand(ctx, connection, chunk).await?);
+    }
+    let count = events.len();
+    sink.publish(events).await?;
+    crash_point("publish: confirmed");
+    outbox::mark_published(connection, &outbox_ids, ctx.clock.now()).await?;
+    crash_point("publish: marked");
+    Ok(count)
+}
+
+/// The events of a row. A range that gives another number of events than the row says is a broken book.
+async fn expand(ctx: &Context, connection: &mut PgConnection, chunk: Chunk) -> Result<Vec<WireEvent>, StageError> {
+    let range = match chunk.content {
+        Content::Written(events) => return Ok(events),
+        Content::Range(range) => range,
+    };
+    let promised = chunk.events as usize;
+    let events = match range.kind {
+        RangeKind::Planned => planned(connection, &range, promised).await?,
+        RangeKind::Skipped => skipped(connection, &range).await?,
+        RangeKind::Sent => sent(connection, &range).await?,
+        RangeKind::Results => results(ctx, connection, &range).await?,
+        RangeKind::Discrepancies => discrepancies(connection, &range).await?,
+    };
+    if events.len() != promised {
+        let what = format!("outbox row {} stands for {promised} events and gives {}", chunk.outbox_id, events.len());
+        return Err(StageError::broken(what));
+    }
+    let source = &ctx.settings.events.source;
+    Ok(events.iter().map(|event| event.to_wire(source)).collect())
+}
+
+/// declaration.accepted where the run filed it, declaration.paying, and deduction.planned if that is published.
+async fn planned(connection: &mut PgConnection, range: &Range, promised: usize) -> Result<Vec<Event>, StageError> {
+    let causation = format!("run:{}", range.scope_id);
+    let rows = ranges::planned(connection, range).await?;
+    let filed = |row: &AttemptRow| row.declaration_no.strip_prefix('D') == row.order_no.strip_prefix('P');
+    // Whether deduction.planned was to be told is known from the count: the setting may have changed since.
+    let with_planned = promised > rows.len() + rows.iter().filter(|row| filed(row)).count();
+    let mut events = Vec::with_capacity(promised);
+    for row in &rows {
+        let declared =
+            |kind, sequence| declaration_changed(kind, &declaration(row, sequence, ""), &causation, range.created_at);
+        if filed(row) {
+            events.push(declared(EventType::DeclarationAccepted, row.declaration_sequence - 1));
+        }
+        events.push(declared(EventType::DeclarationPaying, row.declaration_sequence));
+        if with_planned {
+            let mut event = deduction(EventType::DeductionPlanned, row, 1, &causation);
+            event.time = range.created_at;
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+async fn skipped(connection: &mut PgConnection, range: &Range) -> Result<Vec<Event>, StageError> {
+    let rows = ranges::skipped(connection, range).await?;
+    let event = |row: &ranges::SkipRow| {
+        let reason = SkipReason::ALL.into_iter().find(|reason| reason.as_str() == row.reason);
+        Event {
+            kind: EventType::DeductionSkipped,
+            subject: Subject::Skip { run_id: row.run_id, payer_id: row.payer_id.clone() },
+            sequence: 1,
+            causation: format!("run:{}", row.run_id),
+            time: range.created_at,
+            data: Data::Skip(SkipData {
+                run_id: row.run_id,
+                payer_id: row.payer_id.clone(),
+                insurance_type: row.insurance_type.clone(),
+                period_from: row.period_from.clone(),
+                period_to: row.period_to.clone(),
+                reason: row.reason.clone(),
+                sentence: reason.map_or("", SkipReason::sentence).to_owned(),
+            }),
+        }
+    };
+    Ok(rows.iter().map(event).collect())
+}
+
+async fn sent(connection: &mut PgConnection, range: &Range) -> Result<Vec<Event>, StageError> {
+    let rows = ranges::sent(connection, range).await?;
+    let event = |row: &AttemptRow| {
+        let mut event = deduction(EventType::DeductionSent, row, 2, &format!("run:{}", row.run_id));
+        event.time = range.created_at;
+        event
+    };
+    Ok(rows.iter().map(event).collect())
+}
+
+/// What a stretch of lines of a result file did, in the order of the lines.
+async fn results(ctx: &Context, connection: &mut PgConnection, range: &Range) -> Result<Vec<Event>, StageError> {
+    let settled = ranges::settled(connection, range).await?;
+    let not_settled = ranges::not_settled(connection, range).await?;
+    let mut events: Vec<(i64, Event)> = Vec::new();
+    for row in &settled {
+        let causation = format!("result_file:{}#{}", range.scope_id, row.line_no);
+        events.extend(settlement_events(row, &causation).into_iter().map(|event| (row.line_no, event)));
+    }
+    for row in &not_settled {
+        let causation = format!("result_file:{}#{}", range.scope_id, row.line_no);
+        events.extend(outcome_events(ctx, row, &causation).into_iter().map(|event| (row.line_no, event)));
+    }
+    events.sort_by_key(|(line_no, _)| *line_no);
+    Ok(events.into_iter().map(|(_, event)| event).collect())
+}
+
+fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
+    let attempt = AttemptRow {
+        order_no: row.order_no.clone(),
+        payer_id: row.payer_id.clone(),
+        run_id: row.run_id,
+        declaration_no: row.declaration_no.clone(),
+        declaration_sequence: row.declaration_sequence,
+        amount: row.amount,
+        insurance_type: row.insurance_type.clone(),
+        kind: row.kind.clone(),
+        channel: row.channel.clone(),
+        period_from: row.period_from.clone(),
+        period_to: row.period_to.clone(),
+        gateway: row.gateway.clone(),
+        bank_code: row.bank_code.clone(),
+        file_name: None,
+    };
+    let mut succeeded = deduction(EventType::DeductionSucceeded, &attempt, row.sequence, causation);
+    succeeded.time = row.booked_at;
+    let recorded = Event {
+        kind: EventType::PaymentRecorded,
+        subject: Subject::Order(row.order_no.clone()),
+        sequence: row.sequence + 1,
+        causation: causation.to_owned(),
+        time: row.booked_at,
+        data: Data::Payment(PaymentData {
+            order_no: row.order_no.clone(),
+            payer_id: row.payer_id.clone(),
+            declaration_no: row.declaration_no.clone(),
+            insurance_type: row.insurance_type.clone(),
+            kind: row.kind.clone(),
+            period_from: row.period_from.clone(),
+            period_to: row.period_to.clone(),
+            amount: wire_sum(row.amount),
+            gateway: row.gateway.clone(),
+            bank_code: row.bank_code.clone(),
+            gateway_txn_no: row.gateway_txn_no.clone(),
+            settled_at: wire_time(row.settled_at),
+            channel: row.channel.clone(),
+        }),
+    };
+    let record = declaration(&attempt, row.declaration_sequence, "");
+    let paid = declaration_changed(EventType::DeclarationPaid, &record, causation, row.booked_at);
+    let mut events = vec![succeeded, recorded, paid];
+    if let Some(sequence) = row.amount_sequence {
+        let mut event = amount(EventType::AmountFulfilled, &attempt, row.valid_year, sequence, causation);
+        event.time = row.booked_at;
+        events.push(event);
+    }
+    events
+}
+
+fn outcome_events(ctx: &Context, row: &OutcomeRow, causation: &str) -> Vec<Event> {
+    let bank = ctx.settings.bank.bank(&row.attempt.bank_code);
+    let meaning = bank.and_then(|bank| bank.codes().meaning(&row.code));
+    let failed = row.declaration_state.is_some();
+    let kind = if failed { EventType::DeductionFailed } else { EventType::DeductionUnknown };
+    let mut event = deduction(kind, &row.attempt, row.sequence, causation);
+    event.time = row.booked_at;
+    if let Data::Deduction(data) = &mut event.data {
+        data.code = Some(row.code.clone());
+        data.class = Some(row.class.clone());
+        data.reason = meaning.map(|meaning| meaning.reason.clone());
+        data.next_step = meaning.map(|meaning| meaning.next_step.clone()).filter(|step| !step.is_empty());
+        data.tried_again = failed.then_some(row.tried_again);
+    }
+    let mut events = vec![event];
+    if let (Some(state), Some(sequence)) = (&row.declaration_state, row.outcome_declaration_sequence) {
+        let kind = if state == "voided" { EventType::DeclarationVoided } else { EventType::DeclarationPayableAgain };
+        let reason = if state == "voided" { "setting_changed" } else { "deduction_failed" };
+        let record = declaration(&row.attempt, sequence, reason);
+        events.push(declaration_changed(kind, &record, causation, row.booked_at));
+    }
+    if let Some(sequence) = row.amount_sequence {
+        let mut event = amount(EventType::AmountHeld, &row.attempt, row.valid_year, sequence, causation);
+        event.time = row.booked_at;
+        events.push(event);
+    }
+    events
+}
+
+async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<Vec<Event>, StageError> {
+    let rows = ranges::discrepancies(connection, range).await?;
+    let event = |row: &ranges::DiscrepancyRow| Event {
+        kind: EventType::DiscrepancyOpened,
+        subject: Subject::Discrepancy(row.discrepancy_id),
+        sequence: 1,
+        causation: match row.line_no {
+            Some(line_no) => format!("result_file:{}#{line_no}", row.result_file_id),
+            None => format!("result_file:{}", row.result_file_id),
+        },
+        time: row.opened_at,
+        data: Data::Discrepancy(DiscrepancyData {
+            discrepancy_id: row.discrepancy_id,
+            kind: row.kind.clone(),
+            gateway: row.gateway.clone(),
+            bank_code: row.bank_code.clone(),
+            result_file_id: Some(row.result_file_id),
+            line_no: row.line_no,
+            order_no: row.order_no.clone(),
+            payer_id: row.payer_id.clone(),
+            amount_ours: row.amount_ours.map(wire_sum),
+            amount_theirs: row.amount_theirs.map(wire_sum),
+            code: row.code.clone(),
+        }),
+    };
+    Ok(rows.iter().map(event).collect())
+}
+
+fn declaration(row: &AttemptRow, sequence: i64, reason: &str) -> DeclarationRecord {
+    DeclarationRecord {
+        declaration_no: row.declaration_no.clone(),
+        payer_id: row.payer_id.clone(),
+        insurance_type: row.insurance_type.clone(),
+        kind: row.kind.clone(),
+        period_from: row.period_from.clone(),
+        period_to: row.period_to.clone(),
+        amount: row.amount,
+        channel: row.channel.clone(),
+        sequence,
+        reason: reason.to_owned(),
+    }
+}
+
+/// The time is the caller's to set: that of the row, so that a repeated event is the same.
+fn deduction(kind: EventType, row: &AttemptRow, sequence: i64, causation: &str) -> Event {
+    Event {
+        kind,
+        subject: Subject::Order(row.order_no.clone()),
+        sequence,
+        causation: causation.to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        data: Data::Deduction(DeductionData {
+            order_no: row.order_no.clone(),
+            payer_id: row.payer_id.clone(),
+            declaration_no: row.declaration_no.clone(),
+            insurance_type: row.insurance_type.clone(),
+            period_from: row.period_from.clone(),
+            period_to: row.period_to.clone(),
+            amount: wire_sum(row.amount),
+            run_id: row.run_id,
+            gateway: row.gateway.clone(),
+            bank_code: row.bank_code.clone(),
+            file_name: row.file_name.clone(),
+            code: None,
+            class: None,
+            reason: None,
+            next_step: None,
+            tried_again: None,
+        }),
+    }
+}
+
+fn amount(kind: EventType, row: &AttemptRow, valid_year: i16, sequence: i64, causation: &str) -> Event {
+    let (payer_id, insurance_type) = (row.payer_id.clone(), row.insurance_type.clone());
+    let held = kind == EventType::AmountHeld;
+    Event {
+        kind,
+        subject: Subject::Amount { payer_id: payer_id.clone(), insurance_type: insurance_type.clone(), valid_year },
+        sequence,
+        causation: causation.to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        data: Data::Amount(AmountData {
+            payer_id,
+            insurance_type,
+            valid_year,
+            amount: wire_sum(row.amount),
+            status: if held { "held" } else { "fulfilled" },
+            hold_reason: held.then(|| "no_agreement".to_owned()),
+            ..AmountData::default()
+        }),
+    }
+}

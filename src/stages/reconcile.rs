@@ -1,0 +1,197 @@
+//! A bank's result file becomes paid records, failures and discrepancies: every row ends in exactly one outcome.
+//!
+//! In: the bytes of a file and the bank it came from. Out: the file is applied, refused whole, or was known.
+//! *Commits:* first the bytes, before anything is read from them; then everything the file says, at once.
+//! *If it dies:* a file that is `received` is read again from its kept bytes; after the second commit the same bytes
+//! are recognised, under whatever name they come.
+
+use sha2::{Digest, Sha256};
+use sqlx::{Postgres, Transaction};
+
+use super::deliver::hex;
+use super::{Context, StageError, crash_point, telling};
+use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
+use crate::crypt::Purpose;
+use crate::gateway::{BankFile, ReadResult, Refused, ResultRow};
+use crate::store::result_files::{self, Line, ResultFile};
+use crate::store::{gates, outbox, runs};
+
+/// What became of a file.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Applied(ResultFile),
+    /// These bytes were applied before; nothing happened.
+    Repeated(ResultFile),
+    /// Nothing of it is applied; the bytes are kept.
+    Refused(ResultFile),
+}
+
+impl Outcome {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Outcome::Applied(_) => "applied",
+            Outcome::Repeated(_) => "repeated",
+            Outcome::Refused(_) => "refused",
+        }
+    }
+
+    pub fn file(&self) -> &ResultFile {
+        match self {
+            Outcome::Applied(file) | Outcome::Repeated(file) | Outcome::Refused(file) => file,
+        }
+    }
+}
+
+/// Takes a file in and applies it.
+pub async fn reconcile(ctx: &Context, bank: &BankFile, file_name: &str, bytes: &[u8]) -> Result<Outcome, StageError> {
+    let sha256 = Sha256::digest(bytes);
+    let content = ctx.keys.seal(Purpose::FileContent, bytes);
+    let mut tx = ctx.begin().await?;
+    let (file, _) =
+        result_files::find_or_keep(&mut tx, "bank", bank.bank_code(), file_name, &sha256, &content, ctx.clock.now())
+            .await?;
+    tx.commit().await?;
+    crash_point("reconcile: kept");
+    // A file that was refused is read again: the layout or the code table may have been mended.
+    if file.state == "applied" {
+        return Ok(Outcome::Repeated(file));
+    }
+    apply(ctx, bank, &file, bytes).await
+}
+
+/// Applies the files that a worker kept and could not apply any more.
+pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let mut outcomes = Vec::new();
+    for result_file_id in result_files::received(&mut connection).await? {
+        let content = result_files::content(&mut connection, result_file_id).await?;
+        let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
+        let mut tx = ctx.begin().await?;
+        let file = result_files::lock(&mut tx, result_file_id).await?;
+        tx.rollback().await?;
+        let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
+            return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
+        };
+        outcomes.push(apply(ctx, bank, &file, &bytes).await?);
+    }
+    Ok(outcomes)
+}
+
+async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
+    // The whole file is checked before a row of it counts.
+    if let Err(refused) = bank.open(bytes) {
+        return refuse(ctx, file, &refused).await;
+    }
+    let now = ctx.clock.now();
+    let mut tx = ctx.begin().await?;
+    gates::own(&mut tx).await?;
+    let file = result_files::lock(&mut tx, file.result_file_id).await?;
+    if file.state == "applied" {
+        return Ok(Outcome::Repeated(file));
+    }
+    stage_rows(&mut tx, bank, bytes).await?;
+    if result_files::flag_reused_name(&mut tx, &file, now).await? {
+        tracing::warn!(file = file.file_name, "a file of this name came before with other bytes");
+    }
+    let (file, run_ids) = result_files::apply_staged(&mut tx, &file, now).await?;
+    runs::set_settling(&mut tx, &run_ids).await?;
+    let event = result_file_event(EventType::ResultFileApplied, &file, now);
+    outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
+    crash_point("reconcile: before commit");
+    tx.commit().await?;
+    crash_point("reconcile: applied");
+    for run_id in run_ids {
+        close_run(ctx, run_id, &file).await?;
+    }
+    Ok(Outcome::Applied(file))
+}
+
+async fn stage_rows(tx: &mut Transaction<'static, Postgres>, bank: &BankFile, bytes: &[u8]) -> Result<(), StageError> {
+    let mut staging = result_files::stage(tx).await?;
+    for row in bank.rows(bytes) {
+        match &row {
+            ResultRow::Read { line_no, order_no, amount, code, gateway_txn_no, settled_at, .. } => {
+                let class = bank.codes().meaning(code).map(|meaning| meaning.class.as_str());
+                let line = Line {
+                    line_no: *line_no,
+                    order_no,
+                    amount: Some(amount.decimal()),
+                    code,
+                    class,
+                    gateway_txn_no: *gateway_txn_no,
+                    settled_at: *settled_at,
+                    fault: None,
+                };
+                staging.line(&line).await?;
+            }
+            ResultRow::Unparsable { line_no, column, reason } => {
+                let column = column.map_or_else(String::new, |column| format!("column {column}: "));
+                let fault = format!("{column}{reason}");
+                staging.line(&Line { line_no: *line_no, fault: Some(&fault), ..Line::default() }).await?;
+            }
+        }
+    }
+    staging.finish().await?;
+    Ok(())
+}
+
+async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<Outcome, StageError> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.begin().await?;
+    let known = result_files::lock(&mut tx, file.result_file_id).await?;
+    if known.state == "applied" {
+        return Ok(Outcome::Repeated(known));
+    }
+    let column = refused.column.map(|column| column as i64);
+    let file = result_files::set_refused(
+        &mut tx,
+        file.result_file_id,
+        refused.kind.as_str(),
+        refused.line as i64,
+        column,
+        &refused.reason,
+    )
+    .await?;
+    let event = result_file_event(EventType::ResultFileRefused, &file, now);
+    outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
+    tx.commit().await?;
+    tracing::warn!(file = file.file_name, %refused, "a result file is refused; nothing of it is applied");
+    Ok(Outcome::Refused(file))
+}
+
+/// A run closes when every attempt is final or waits for a person.
+async fn close_run(ctx: &Context, run_id: i64, file: &ResultFile) -> Result<(), StageError> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.begin().await?;
+    if let Some(run) = runs::close_if_done(&mut tx, run_id, now).await? {
+        let files = runs::files(&mut tx, run_id).await?;
+        let causation = format!("result_file:{}", file.result_file_id);
+        let event = telling::run_changed(EventType::RunClosed, &run, files, &causation, now);
+        outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+fn result_file_event(kind: EventType, file: &ResultFile, now: chrono::DateTime<chrono::Utc>) -> Event {
+    Event {
+        kind,
+        subject: Subject::ResultFile(file.result_file_id),
+        sequence: file.sequence,
+        causation: format!("result_file:{}", file.result_file_id),
+        time: now,
+        data: Data::ResultFile(ResultFileData {
+            result_file_id: file.result_file_id,
+            gateway: file.gateway.clone(),
+            bank_code: file.bank_code.clone(),
+            file_name: file.file_name.clone(),
+            sha256: hex(&file.sha256),
+            rows: file.rows,
+            applied: file.applied,
+            repeated: file.repeated,
+            discrepancies: file.discrepancies,
+            refused: file.refused_as.clone(),
+            line: file.refused_line,
+            reason: file.refused_reason.clone(),
+        }),
+    }
+}

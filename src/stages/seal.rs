@@ -1,0 +1,147 @@
+//! A planned run becomes request files.
+//!
+//! In: a run that is `planned`. Out: a run that is `sealed`, and its files with their bytes in the database.
+//! *Commits:* first the decision, under the gate: what was voided or changed meanwhile is withdrawn, the rest is cut
+//! into files, and the run is sealed. A void is either before that, and in time, or after it, and is told the file.
+//! Then once for each file: rendered, read back, compared in count and sum, hashed.
+//! *If it dies:* files that are still `open` are rendered by the next worker; nothing has left the house yet.
+
+use sha2::{Digest, Sha256};
+
+use super::lease::Lease;
+use super::{Context, StageError, crash_point, telling};
+use crate::contract::events::EventType;
+use crate::crypt::Purpose;
+use crate::domain::money::Money;
+use crate::gateway::{BankFile, RenderRequest, Rendered, RequestHead, RequestItem};
+use crate::store::amount_settings::decode_money;
+use crate::store::request_files::{self, Item, RequestFile};
+use crate::store::runs::Run;
+use crate::store::{attempts, gates, outbox, runs};
+
+/// Seals a run that is `planned`, and renders the files of one that is `sealed`. `progress` hears of each file's items.
+pub async fn seal(ctx: &Context, lease: Lease, mut progress: impl FnMut(i64)) -> Result<(), StageError> {
+    let run = decide(ctx, lease).await?;
+    crash_point("seal: run sealed");
+    let mut connection = ctx.pool.acquire().await?;
+    let open = request_files::in_states(&mut connection, run.run_id, &["open"]).await?;
+    drop(connection);
+    for file in open {
+        progress(seal_file(ctx, lease, &run, &file).await?);
+        crash_point("seal: file sealed");
+    }
+    Ok(())
+}
+
+/// The point after which a void is too late.
+async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.begin().await?;
+    gates::own(&mut tx).await?;
+    let run = lease.lock(ctx, &mut tx).await?;
+    if run.state != "planned" {
+        return Ok(run);
+    }
+    let causation = format!("run:{}", run.run_id);
+    let mut events = Vec::new();
+    for row in attempts::withdraw_outdated_of_run(&mut tx, run.run_id).await? {
+        events.extend(telling::withdrawn(&row, &causation, now));
+    }
+    let mut parts = Vec::new();
+    for part in request_files::cut(&mut tx, run.run_id, ctx.settings.bank.items_max() as i64).await? {
+        let file_name = bank(ctx, &part.bank_code)?.file_name(&head(&run, part.part));
+        parts.push((part, file_name));
+    }
+    request_files::insert_open(&mut tx, run.run_id, &parts).await?;
+    let run = runs::set_sealed(&mut tx, run.run_id, now).await?;
+    events.push(telling::run_changed(EventType::RunSealed, &run, parts.len() as i64, &causation, now));
+    outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
+    crash_point("seal: before commit");
+    tx.commit().await?;
+    Ok(run)
+}
+
+/// Renders one file outside any transaction, then seals it in one. Returns its items.
+async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -> Result<i64, StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let items = request_files::items(&mut connection, file).await?;
+    drop(connection);
+    let bank = bank(ctx, &file.bank_code)?;
+    let rendered = render(ctx, bank, &head(run, file.part), &items)?;
+    if rendered.file_name != file.file_name {
+        return Err(StageError::broken(format!("{}: the layout gives it another name now", file.file_name)));
+    }
+
+    let now = ctx.clock.now();
+    let mut tx = ctx.begin().await?;
+    lease.lock(ctx, &mut tx).await?;
+    if request_files::lock(&mut tx, file.file_id).await?.state != "open" {
+        return Ok(0);
+    }
+    let held_back: Vec<String> = rendered.held_back.iter().map(|held| held.order_no.clone()).collect();
+    if !held_back.is_empty() {
+        let withdrawn = attempts::withdraw_unencodable(&mut tx, &held_back).await?;
+        runs::count_withdrawn(&mut tx, run.run_id, withdrawn.len() as i64).await?;
+        let causation = format!("run:{}", run.run_id);
+        let events: Vec<_> = withdrawn.iter().flat_map(|row| telling::withdrawn(row, &causation, now)).collect();
+        outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
+    }
+    let (count, total) = request_files::count_and_sum(&mut tx, file).await?;
+    if (count as u64, decode_money(total)?) != (rendered.count, rendered.total) {
+        return Err(StageError::broken(format!(
+            "{}: {} items of {} are rendered, {count} of {total} are planned",
+            file.file_name, rendered.count, rendered.total
+        )));
+    }
+    if count == 0 {
+        request_files::set_empty(&mut tx, file.file_id).await?;
+    } else {
+        let sha256 = Sha256::digest(&rendered.bytes);
+        let content = ctx.keys.seal(Purpose::FileContent, &rendered.bytes);
+        request_files::set_sealed(&mut tx, file.file_id, count, total, &sha256, &content, now).await?;
+    }
+    tx.commit().await?;
+    Ok(count)
+}
+
+/// Writes the file and reads it again by another way: what is sealed says what was meant.
+fn render(ctx: &Context, bank: &BankFile, head: &RequestHead, items: &[Item]) -> Result<Rendered, StageError> {
+    let mut opened = Vec::with_capacity(items.len());
+    for item in items {
+        let account_no = ctx.keys.open_text(Purpose::AccountNumber, &item.account_no)?;
+        let account_name = ctx.keys.open_text(Purpose::AccountName, &item.account_name)?;
+        opened.push((account_no, account_name, decode_money(item.amount)?));
+    }
+    let items: Vec<RequestItem<'_>> = items
+        .iter()
+        .zip(&opened)
+        .map(|(item, (account_no, account_name, amount))| RequestItem {
+            order_no: &item.order_no,
+            agreement_no: &item.agreement_no,
+            account_no,
+            account_name,
+            amount: *amount,
+        })
+        .collect();
+    let rendered = bank.render(head, &items);
+    let read = bank
+        .parse_back(&rendered.bytes)
+        .map_err(|refused| StageError::broken(format!("{}: does not read back: {refused}", rendered.file_name)))?;
+    let held: std::collections::HashSet<&str> = rendered.held_back.iter().map(|held| held.order_no.as_str()).collect();
+    let meant: Vec<(&str, Money)> =
+        items.iter().filter(|item| !held.contains(item.order_no)).map(|item| (item.order_no, item.amount)).collect();
+    let says: Vec<(&str, Money)> = read.orders.iter().map(|(order_no, amount)| (order_no.as_str(), *amount)).collect();
+    if (read.count, read.total) != (rendered.count, rendered.total) || says != meant {
+        return Err(StageError::broken(format!("{}: reads back as something else", rendered.file_name)));
+    }
+    Ok(rendered)
+}
+
+fn head(run: &Run, part: i32) -> RequestHead {
+    RequestHead { business_date: run.business_date, run_id: run.run_id, part: part as u32 }
+}
+
+fn bank<'c>(ctx: &'c Context, bank_code: &str) -> Result<&'c BankFile, StageError> {
+    let missing = || StageError::broken(format!("bank {bank_code} is no longer configured, but has files to be made"));
+    ctx.settings.bank.bank(bank_code).ok_or_else(missing)
+}

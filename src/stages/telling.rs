@@ -1,0 +1,121 @@
+//! Events that more than one stage has to tell, made in one place so that they read alike.
+
+use chrono::{DateTime, Utc};
+
+use crate::contract::events::{Data, DeclarationData, DeductionData, Event, EventType, RunData, Subject};
+use crate::domain::declaration::PublicStatus;
+use crate::domain::money::Money;
+use crate::store::attempts::Withdrawn;
+use crate::store::declarations::DeclarationRecord;
+use crate::store::runs::Run;
+
+/// A sum as the wire carries it.
+pub fn wire_sum(value: rust_decimal::Decimal) -> String {
+    Money::from_decimal(value).map_or_else(|_| value.to_string(), |money| money.to_string())
+}
+
+/// The two events of a withdrawal: that of the order and that of its declaration.
+pub fn withdrawn(row: &Withdrawn, causation: &str, now: DateTime<Utc>) -> [Event; 2] {
+    let deduction = Event {
+        kind: EventType::DeductionWithdrawn,
+        subject: Subject::Order(row.order_no.clone()),
+        sequence: row.sequence,
+        causation: causation.to_owned(),
+        time: now,
+        data: Data::Deduction(DeductionData {
+            order_no: row.order_no.clone(),
+            payer_id: row.payer_id.clone(),
+            declaration_no: row.declaration_no.clone(),
+            insurance_type: row.insurance_type.clone(),
+            period_from: row.period_from.clone(),
+            period_to: row.period_to.clone(),
+            amount: wire_sum(row.amount),
+            run_id: row.run_id,
+            gateway: row.gateway.clone(),
+            bank_code: row.bank_code.clone(),
+            file_name: None,
+            code: None,
+            class: None,
+            reason: Some(row.reason.clone()),
+            next_step: None,
+            tried_again: None,
+        }),
+    };
+    let declaration = DeclarationRecord {
+        declaration_no: row.declaration_no.clone(),
+        payer_id: row.payer_id.clone(),
+        insurance_type: row.insurance_type.clone(),
+        kind: row.kind.clone(),
+        period_from: row.period_from.clone(),
+        period_to: row.period_to.clone(),
+        amount: row.amount,
+        channel: row.channel.clone(),
+        sequence: row.declaration_sequence,
+        reason: row.reason.clone(),
+    };
+    let kind = if row.declaration_state == "voided" {
+        EventType::DeclarationVoided
+    } else {
+        EventType::DeclarationPayableAgain
+    };
+    [deduction, declaration_changed(kind, &declaration, causation, now)]
+}
+
+/// An event about a declaration, with the public status that goes with it.
+pub fn declaration_changed(kind: EventType, row: &DeclarationRecord, causation: &str, now: DateTime<Utc>) -> Event {
+    Event {
+        kind,
+        subject: Subject::Declaration(row.declaration_no.clone()),
+        sequence: row.sequence,
+        causation: causation.to_owned(),
+        time: now,
+        data: Data::Declaration(DeclarationData {
+            declaration_no: row.declaration_no.clone(),
+            payer_id: row.payer_id.clone(),
+            insurance_type: row.insurance_type.clone(),
+            kind: row.kind.clone(),
+            period_from: row.period_from.clone(),
+            period_to: row.period_to.clone(),
+            amount: wire_sum(row.amount),
+            channel: row.channel.clone(),
+            public_status: public_status(kind).as_str(),
+            paid: kind == EventType::DeclarationPaid,
+            reason: (!row.reason.is_empty()).then(|| row.reason.clone()),
+        }),
+    }
+}
+
+fn public_status(kind: EventType) -> PublicStatus {
+    match kind {
+        EventType::DeclarationWaiting | EventType::DeclarationPaying => PublicStatus::Processing,
+        EventType::DeclarationVoided | EventType::DeclarationRejected => PublicStatus::Voided,
+        _ => PublicStatus::Accepted,
+    }
+}
+
+/// A run's event with its counts and sums.
+pub fn run_changed(kind: EventType, run: &Run, files: i64, causation: &str, now: DateTime<Utc>) -> Event {
+    Event {
+        kind,
+        subject: Subject::Run(run.run_id),
+        sequence: run.sequence,
+        causation: causation.to_owned(),
+        time: now,
+        data: Data::Run(RunData {
+            run_id: run.run_id,
+            schedule: run.schedule.clone(),
+            business_date: run.business_date.to_string(),
+            slot: run.slot,
+            insurance_type: run.insurance_type.clone(),
+            period_from: run.period_from.clone(),
+            period_to: run.period_to.clone(),
+            state: run.state.clone(),
+            candidates: run.candidates,
+            attempts: run.attempts,
+            attempts_total: run.attempts_total.to_string(),
+            skips: run.skips,
+            withdrawn: run.withdrawn,
+            files,
+        }),
+    }
+}

@@ -1,0 +1,86 @@
+//! Result files are found in the banks' inboxes, and put aside when they are dealt with.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::report;
+use crate::gateway::BankFile;
+use crate::stages::reconcile::{self, Outcome};
+use crate::stages::{Context, StageError};
+
+/// Endings of files that are not (yet) result files.
+const NOT_RESULTS: [&str; 6] = [".part", ".tmp", ".filepart", ".ok", ".md5", ".sha256"];
+
+/// What lay in the inboxes at the last look. A file that still grows is not taken: half of it would be refused.
+#[derive(Default)]
+pub struct Inboxes {
+    seen: HashMap<PathBuf, (u64, Option<SystemTime>)>,
+    resumed: bool,
+}
+
+impl Inboxes {
+    /// Looks through every inbox once.
+    pub async fn look(&mut self, ctx: &Context) -> Result<(), StageError> {
+        if !self.resumed {
+            reconcile::resume(ctx).await?;
+            self.resumed = true;
+        }
+        let mut seen = HashMap::new();
+        for bank in ctx.settings.bank.banks() {
+            let folder = ctx.settings.inbox(bank.bank_code());
+            for (path, mark) in files(&folder)? {
+                if self.seen.get(&path) == Some(&mark) {
+                    // One file that cannot be dealt with now must not keep the others waiting.
+                    if let Err(error) = take(ctx, bank, &folder, &path, mark.0).await {
+                        report("result file", &error);
+                    }
+                } else {
+                    seen.insert(path, mark);
+                }
+            }
+        }
+        self.seen = seen;
+        Ok(())
+    }
+}
+
+type Found = Vec<(PathBuf, (u64, Option<SystemTime>))>;
+
+fn files(folder: &Path) -> Result<Found, StageError> {
+    let later = |source| StageError::later(format!("looking through {}", folder.display()), source);
+    std::fs::create_dir_all(folder).map_err(later)?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(later)? {
+        let entry = entry.map_err(later)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let metadata = entry.metadata().map_err(later)?;
+        let result = !name.starts_with('.') && !NOT_RESULTS.iter().any(|end| name.ends_with(end));
+        if metadata.is_file() && result {
+            found.push((entry.path(), (metadata.len(), metadata.modified().ok())));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+async fn take(ctx: &Context, bank: &BankFile, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
+    if size > ctx.settings.results.file_max_bytes {
+        let what = format!("{} has {size} bytes, more than results.file_max_bytes", path.display());
+        return Err(StageError::Refused(what));
+    }
+    let later = |source| StageError::later(format!("reading {}", path.display()), source);
+    let bytes = std::fs::read(path).map_err(later)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let outcome = reconcile::reconcile(ctx, bank, &name, &bytes).await?;
+    let file = outcome.file();
+    tracing::info!(file = name, bank = bank.bank_code(), outcome = outcome.as_str(), rows = file.rows, "result file");
+    let aside = match outcome {
+        Outcome::Applied(_) | Outcome::Repeated(_) => folder.join("done"),
+        Outcome::Refused(_) => folder.join("refused"),
+    };
+    std::fs::create_dir_all(&aside).map_err(later)?;
+    // The same name may come twice; the bytes of both are in the database anyway.
+    let number = file.result_file_id;
+    std::fs::rename(path, aside.join(format!("{number}-{name}"))).map_err(later)
+}

@@ -1,0 +1,88 @@
+//! What `pikou serve` does all day: each loop looks at the world, lets a stage do what is due, and looks again.
+//! A loop stops between two pieces of work, never within one; what it had not begun the next start finds.
+
+pub mod inboxes;
+pub mod intake;
+pub mod relay;
+pub mod runs;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::stages::{Context, StageError, watch};
+
+/// How often the clock is looked at for firings and unfinished runs.
+const RUNS_EVERY: Duration = Duration::from_secs(1);
+/// How often ended waits are looked for.
+const WAITS_EVERY: Duration = Duration::from_secs(10);
+/// Pause after a fault, doubled up to the maximum.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Serves until `shutdown`. Ends with an error only if the broker cannot be reached at the start.
+pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), StageError> {
+    let mut firings = runs::Firings::since_midnight(ctx);
+    let mut inboxes = inboxes::Inboxes::default();
+    let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
+    let (consumed, (), (), (), ()) = tokio::join!(
+        async {
+            let consumed = intake::consume(ctx, shutdown.clone()).await;
+            if consumed.is_err() {
+                shutdown.cancel();
+            }
+            consumed
+        },
+        relay::run(ctx, shutdown.clone()),
+        repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
+        repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
+        repeat("waits", WAITS_EVERY, &shutdown, async || watch::end_waits(ctx).await.map(drop)),
+    );
+    consumed
+}
+
+/// Does a piece of work again and again. A fault is logged and pauses this loop only, longer each time.
+async fn repeat<W>(what: &str, every: Duration, shutdown: &CancellationToken, mut work: W)
+where
+    W: AsyncFnMut() -> Result<(), StageError>,
+{
+    let mut pause = PAUSE_FIRST;
+    while !shutdown.is_cancelled() {
+        let wait = match work().await {
+            Ok(()) => {
+                pause = PAUSE_FIRST;
+                every
+            }
+            Err(error) => {
+                report(what, &error);
+                pause = (pause * 2).min(PAUSE_MAX);
+                pause
+            }
+        };
+        pause_until(shutdown, tokio::time::sleep(wait)).await;
+    }
+}
+
+/// Waits, but not beyond the shutdown.
+async fn pause_until(shutdown: &CancellationToken, wait: impl Future<Output = ()>) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = wait => {}
+    }
+}
+
+/// Says an error once, with its causes.
+pub fn report(what: &str, error: &StageError) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    if error.helps_later() {
+        tracing::warn!(what, "{text}; trying again");
+    } else {
+        tracing::error!(what, "{text}");
+    }
+}
