@@ -69,7 +69,8 @@ impl App {
             // A cancelled begin() would return a connection inside an open transaction.
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    sqlx::query("ROLLBACK").execute(connection).await?;
+                    // With BEGIN, or the server would log a warning each time there is nothing to roll back.
+                    sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await?;
                     Ok(true)
                 })
             })

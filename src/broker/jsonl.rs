@@ -36,6 +36,12 @@ impl JsonLines {
         Ok(JsonLines(file))
     }
 
+    /// Empties the file.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.seek(SeekFrom::Start(0)).map(drop)
+    }
+
     /// Appends lines; they are on the disk when this returns.
     pub fn append<'l>(&mut self, lines: impl Iterator<Item = &'l str>) -> io::Result<()> {
         let mut out = BufWriter::new(&mut self.0);

@@ -5,7 +5,9 @@
 //! A queue or exchange that exists with other options is an error that names it. Deleting it, or using it as it is,
 //! would be a decision about somebody's messages.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ErrorKind, ExchangeKind};
@@ -92,6 +94,23 @@ fn other_arguments(kind: &'static str, name: &str, error: BrokerError) -> Broker
 fn argument_in(reply: &str) -> String {
     let named = reply.split_once("inequivalent arg '").and_then(|(_, rest)| rest.split_once('\''));
     named.map_or("an argument it does not name", |(argument, _)| argument).to_owned()
+}
+
+/// Deletes what [`declare`] has declared, with whatever is in it: for those whose exchanges are theirs alone.
+pub async fn remove(settings: &BrokerSettings) -> Result<(), BrokerError> {
+    let connection = super::connect(settings, "removal").await?;
+    let channel = answer("opening a channel", connection.create_channel()).await?;
+    let dead = settings.dead();
+    for name in [&settings.queue_in, &dead] {
+        let deleted = channel.queue_delete(short("a queue's name", name)?, QueueDeleteOptions::default());
+        answer("deleting a queue", deleted).await?;
+    }
+    for name in [&settings.exchange_in, &dead, &settings.exchange_events] {
+        let deleted = channel.exchange_delete(short("an exchange's name", name)?, ExchangeDeleteOptions::default());
+        answer("deleting an exchange", deleted).await?;
+    }
+    super::close(connection).await;
+    Ok(())
 }
 
 #[cfg(test)]

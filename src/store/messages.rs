@@ -158,3 +158,8 @@ pub async fn raw(tx: &mut PgConnection, keys: &[(String, String)]) -> sqlx::Resu
     .await?;
     Ok(rows.iter().map(|row| Waiting { source: row.get(0), id: row.get(1), raw: row.get(2) }).collect())
 }
+
+/// Deliveries taken so far.
+pub async fn deliveries(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT COALESCE(sum(deliveries), 0)::bigint FROM intake_batches").fetch_one(connection).await
+}

@@ -192,6 +192,7 @@ pub async fn plan_range(
     rules: &RangeRules,
     now: DateTime<Utc>,
 ) -> sqlx::Result<RangePlanned> {
+    sqlx::query("SET LOCAL enable_nestloop = off").execute(&mut *tx).await?;
     let planned: RangePlanned = sqlx::query_as(include_str!("sql/plan_range.sql"))
         .bind(run.run_id)
         .bind(&run.insurance_type)
@@ -216,6 +217,7 @@ pub async fn plan_range(
         .bind(rules.tell_skipped)
         .fetch_one(&mut *tx)
         .await?;
+    sqlx::query("RESET enable_nestloop").execute(&mut *tx).await?;
     sqlx::query(
         "UPDATE runs SET planned_through = $2, candidates = candidates + $3, attempts = attempts + $4,
                 attempts_total = attempts_total + $5, skips = skips + $6 WHERE run_id = $1",
@@ -229,6 +231,15 @@ pub async fn plan_range(
     .execute(tx)
     .await?;
     Ok(planned)
+}
+
+/// Statistics of what the next statements read: a run makes a million rows in seconds, long before the server would
+/// look by itself, and statements planned without knowing of them go wrong by factors of a hundred.
+pub async fn analyze(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("ANALYZE amount_settings, agreements, enrolments, declarations, attempts, settlements, request_files")
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// `P` and seven digits of the run: with lane and number an order number of 19 characters, letters and digits only,
@@ -333,4 +344,11 @@ pub async fn skips(
             .fetch_all(connection)
             .await?;
     Ok(rows.into_iter().collect())
+}
+
+/// Whether the database holds anything that must not be mixed with a demo.
+pub async fn is_used(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs) OR EXISTS (SELECT FROM intake_batches)")
+        .fetch_one(connection)
+        .await
 }

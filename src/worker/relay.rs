@@ -35,13 +35,21 @@ pub async fn run(ctx: &Context, shutdown: CancellationToken) {
 
 /// Publishes everything there is, once, unless another process is the relay. Returns the number of events.
 pub async fn drain(ctx: &Context) -> Result<usize, StageError> {
+    drain_with(ctx, |_| ()).await
+}
+
+/// [`drain`], telling after each piece how many events it was.
+pub async fn drain_with(ctx: &Context, mut progress: impl FnMut(usize)) -> Result<usize, StageError> {
     let Some(mut connection) = lead(ctx).await? else { return Ok(0) };
     let mut sink = open(ctx).await?;
     let mut published = 0;
     let drained = loop {
         match publish_some(ctx, &mut connection, &mut sink).await {
             Ok(0) => break Ok(published),
-            Ok(some) => published += some,
+            Ok(some) => {
+                progress(some);
+                published += some;
+            }
             Err(error) => break Err(error),
         }
     };

@@ -1,5 +1,6 @@
 -- Judges one range of payers of a run: each candidate gets an attempt or the first skip reason that holds.
--- Runs under the gate, so nothing it reads can change before it commits.
+-- Runs under the gate, so nothing it reads can change before it commits. Every table is read by the range of payers, and the
+-- caller switches nested loops off: each side is one range, and without statistics a loop over two of them is easily chosen.
 --  $1 run   $2 insurance type   $3 valid year   $4 period from   $5 period to   $6 business date
 --  $7 payers after   $8 payers up to   $9 division pattern of the region   $10 patterns cut out of it
 --  $11 minimum  $12 maximum  $13 step  $14 tiers (null: a range)   $15 runs a failing deduction is tried in
@@ -48,6 +49,7 @@ WITH settings AS (
     FROM settings s
     FULL JOIN filed f ON f.payer_id = s.payer_id
     LEFT JOIN enrolments e ON e.payer_id = COALESCE(s.payer_id, f.payer_id) AND e.insurance_type = $2
+        AND e.payer_id > $7 AND e.payer_id <= $8
     LEFT JOIN agreement g ON g.payer_id = COALESCE(s.payer_id, f.payer_id)
     LEFT JOIN (SELECT DISTINCT payer_id FROM settlements
                WHERE insurance_type = $2 AND period_from = $4 AND kind = 'normal' AND payer_id > $7 AND payer_id <= $8) p
@@ -74,6 +76,7 @@ WITH settings AS (
     UPDATE declarations d SET state = 'paying', sequence = d.sequence + 1
     FROM numbered n
     WHERE NOT n.files AND d.declaration_no = n.declaration_no AND d.payer_id = n.payer_id AND d.state = 'payable'
+      AND d.payer_id > $7 AND d.payer_id <= $8
     RETURNING d.declaration_no
 ), attempted AS (
     INSERT INTO attempts (order_no, payer_id, run_id, lane, declaration_no, agreement_no, amount, state, declaration_sequence)
