@@ -60,22 +60,33 @@ pub async fn reconcile(ctx: &Context, bank: &BankFile, file_name: &str, bytes: &
     apply(ctx, bank, &file, bytes).await
 }
 
-/// Applies the files that a worker kept and could not apply any more.
+/// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
+/// others, or those that come in now, from it.
 pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
     let mut connection = ctx.pool.acquire().await?;
+    let received = result_files::received(&mut connection).await?;
+    drop(connection);
     let mut outcomes = Vec::new();
-    for result_file_id in result_files::received(&mut connection).await? {
-        let content = result_files::content(&mut connection, result_file_id).await?;
-        let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
-        let mut tx = ctx.begin().await?;
-        let file = result_files::lock(&mut tx, result_file_id).await?;
-        tx.rollback().await?;
-        let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
-            return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
-        };
-        outcomes.push(apply(ctx, bank, &file, &bytes).await?);
+    for result_file_id in received {
+        match resume_file(ctx, result_file_id).await {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) if error.helps_later() => return Err(error),
+            Err(error) => tracing::error!(result_file_id, %error, "a kept result file cannot be applied"),
+        }
     }
     Ok(outcomes)
+}
+
+async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let file = result_files::get(&mut connection, result_file_id).await?;
+    let content = result_files::content(&mut connection, result_file_id).await?;
+    drop(connection);
+    let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
+    let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
+        return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
+    };
+    apply(ctx, bank, &file, &bytes).await
 }
 
 async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {

@@ -87,6 +87,11 @@ pub async fn lock(tx: &mut PgConnection, result_file_id: i64) -> sqlx::Result<Re
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(tx).await
 }
 
+pub async fn get(connection: &mut PgConnection, result_file_id: i64) -> sqlx::Result<ResultFile> {
+    let sql = format!("SELECT {COLUMNS} FROM result_files WHERE result_file_id = $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(connection).await
+}
+
 /// Files that were kept but not yet applied or refused: a worker died in between.
 pub async fn received(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar("SELECT result_file_id FROM result_files WHERE state = 'received' ORDER BY result_file_id")
