@@ -4,4 +4,5 @@
 mod broker;
 mod embedded;
 mod intake;
+mod reconcile;
 mod support;
