@@ -9,10 +9,9 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{Postgres, Transaction};
 
-use super::deliver::hex;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, hex};
 use crate::gateway::{BankFile, ReadResult, Refused, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
 use crate::store::{gates, outbox, runs};
