@@ -126,11 +126,19 @@ pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run
     sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
 }
 
-/// Runs that still have something to be planned, sealed or handed over, oldest first.
+/// Runs that still have something to be planned, sealed or handed over, oldest first. One of which all that is left waits
+/// for a person is not among them.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT run_id FROM runs WHERE state IN ('planning', 'planned', 'sealed') ORDER BY run_id")
-        .fetch_all(connection)
-        .await
+    sqlx::query_scalar(
+        "SELECT run_id FROM runs r
+         WHERE state IN ('planning', 'planned', 'sealed')
+           AND (NOT EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NOT NULL)
+                OR EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NULL
+                               AND f.state NOT IN ('delivered', 'empty')))
+         ORDER BY run_id",
+    )
+    .fetch_all(connection)
+    .await
 }
 
 pub async fn any_unsealed(connection: &mut PgConnection) -> sqlx::Result<bool> {

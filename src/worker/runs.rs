@@ -33,8 +33,13 @@ impl Firings {
         let enabled = ctx.settings.schedules.values().filter(|schedule| schedule.enabled);
         let enabled = enabled.map(|schedule| (schedule.name.as_str(), schedule.cron.as_slice()));
         for Firing { at, schedule } in schedule::due(enabled, self.looked, now) {
-            let run_id = plan::fire(ctx, &schedule, at.date_naive()).await?;
-            tracing::info!(schedule, date = %at.date_naive(), run_id, "a schedule has fired");
+            match plan::fire(ctx, &schedule, at.date_naive()).await {
+                Ok(run_id) => tracing::info!(schedule, date = %at.date_naive(), run_id, "a schedule has fired"),
+                // Looked at again: firing twice is one run.
+                Err(error) if error.helps_later() => return Err(error),
+                // One schedule that cannot fire must not keep the others from firing.
+                Err(error) => report("schedule", &error),
+            }
         }
         self.looked = now;
         let mut connection = ctx.pool.acquire().await?;
