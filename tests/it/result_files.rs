@@ -152,6 +152,24 @@ async fn an_order_of_one_bank_in_a_file_of_another_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_result_that_came_before_its_order_was_sent_does_not_stand_for_the_one_after() {
+    let place = Place::new().await;
+    place.take(&ready("P1", "1500.00")).await;
+    let lease = place.plan().await;
+    let answer = |name: &str| result_file(name, &[Row::paid(&order(1), "1500.00")]);
+    let early = place.reconcile("R0.txt", &answer("early.txt")).await;
+    assert_eq!(counts(&early), ("applied", [Some(1), Some(0), Some(0), Some(1)]));
+    place.seal(lease).await;
+    place.deliver(lease).await;
+    assert_eq!(place.attempts().await, ["P1 sent"]);
+    let proper = place.reconcile("R1.txt", &answer(REQUEST)).await;
+    assert_eq!(counts(&proper), ("applied", [Some(1), Some(1), Some(0), Some(0)]));
+    assert_eq!(place.attempts().await, ["P1 succeeded"]);
+    assert_eq!(place.texts("SELECT kind FROM discrepancies").await, ["unknown_order"]);
+    place.account().await;
+}
+
+#[tokio::test]
 async fn money_taken_for_a_deduction_voided_in_time_is_paid_after_void() {
     let place = Place::new().await;
     let messages: Vec<_> = ["P1", "P2"].iter().flat_map(|payer| ready(payer, "1500.00")).collect();
