@@ -81,7 +81,7 @@ async fn open(ctx: &Context) -> Result<Sink, StageError> {
     }
     let settings = broker_settings(&ctx.settings);
     let later = |error| StageError::later("connecting to the broker", error);
-    let publisher = Publisher::connect(&settings).await.map_err(later)?;
+    let publisher = Box::new(Publisher::connect(&settings).await.map_err(later)?);
     Ok(Sink::Broker { publisher, exchange: settings.exchange_events })
 }
 

@@ -103,6 +103,18 @@ async fn a_file_cut_off_anywhere_is_refused_whole_and_kept() {
 }
 
 #[tokio::test]
+async fn one_bad_row_becomes_a_discrepancy_with_its_line_and_the_others_are_applied() {
+    let place = sent().await;
+    let rows = [Row::paid("bad order", "1500.00"), Row::paid(&order(2), "1500.00")];
+    let outcome = place.reconcile("R1.txt", &result_file(REQUEST, &rows)).await;
+    assert_eq!(counts(&outcome), ("applied", [Some(2), Some(1), Some(0), Some(1)]));
+    assert_eq!(place.attempts().await, ["P1 sent", "P2 succeeded"]);
+    let wrong = place.texts("SELECT kind || ' ' || line_no || ' ' || detail FROM discrepancies").await;
+    assert_eq!(wrong, ["unparsable_row 2 column 3: not an order number"]);
+    place.account().await;
+}
+
+#[tokio::test]
 async fn totals_that_are_not_those_of_the_rows_refuse_the_whole_file() {
     let place = sent().await;
     let before = effects(&place).await;
