@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("domain", &[], &["sqlx", "lapin", "serde", "tokio", "async ", "rand::", "tracing", "std::fs", "std::net"]),
     ("contract", &["domain"], &["sqlx", "lapin", "tokio", "async "]),
-    ("store", &["contract", "domain"], &["lapin", "csv::", ".begin(", ".commit(", ".rollback(", "BEGIN", "COMMIT"]),
+    ("store", &["contract", "domain"], &["lapin", "csv::", ".begin(", ".commit(", ".rollback(", "\"BEGIN", "\"COMMIT"]),
     ("gateway", &["domain"], &["sqlx", "lapin", "tokio", "async ", "std::fs"]),
     ("broker", &[], &["sqlx"]),
     ("schedule", &[], &["sqlx", "lapin", "tokio", "async "]),

@@ -25,7 +25,7 @@ const ROWS_MAX: i64 = 8;
 
 /// Where events go.
 pub enum Sink {
-    Broker { publisher: Publisher, exchange: String },
+    Broker { publisher: Box<Publisher>, exchange: String },
     File(JsonLines),
 }
 

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::{PAUSE_FIRST, PAUSE_MAX, pause_until, report};
@@ -76,11 +74,10 @@ async fn relay(ctx: &Context, shutdown: &CancellationToken, pause: &mut Duration
 }
 
 /// A connection that holds the relay's lock. It is taken out of the pool, so that dropping it ends the session and
-/// with it the lock.
+/// with it the lock; one that was not given the lock goes back.
 async fn lead(ctx: &Context) -> Result<Option<sqlx::PgConnection>, StageError> {
-    let connection: PoolConnection<Postgres> = ctx.pool.acquire().await?;
-    let mut connection = connection.detach();
-    Ok(gates::try_relay(&mut connection).await?.then_some(connection))
+    let mut connection = ctx.pool.acquire().await?;
+    Ok(gates::try_relay(&mut connection).await?.then(|| connection.detach()))
 }
 
 async fn open(ctx: &Context) -> Result<Sink, StageError> {
@@ -92,7 +89,7 @@ async fn open(ctx: &Context) -> Result<Sink, StageError> {
     }
     let settings = broker_settings(&ctx.settings);
     let later = |error| StageError::later("connecting to the broker", error);
-    let publisher = Publisher::connect(&settings).await.map_err(later)?;
+    let publisher = Box::new(Publisher::connect(&settings).await.map_err(later)?);
     Ok(Sink::Broker { publisher, exchange: settings.exchange_events })
 }
 

@@ -122,7 +122,7 @@ async fn books(pikou: &Pikou) -> Books {
     let mut rows = Vec::new();
     for sql in [
         "SELECT concat_ws(' ', 'message', source, id, outcome, code) FROM messages ORDER BY source, id",
-        "SELECT concat_ws(' ', 'quarantine', code, origin, count(*)) FROM quarantine GROUP BY code, origin ORDER BY 1",
+        "SELECT concat_ws(' ', 'quarantine', code, position, substring(origin FROM '[^/]*$')) FROM quarantine ORDER BY 1",
         "SELECT concat_ws(' ', 'amount', payer_id, amount, state, hold_reason, sequence) FROM amount_settings ORDER BY 1",
         "SELECT concat_ws(' ', declaration_no, payer_id, amount, state, failed_runs, sequence) FROM declarations ORDER BY 1",
         "SELECT concat_ws(' ', order_no, payer_id, amount, status, withdrawal, file_name) FROM attempt_status ORDER BY 1",
@@ -154,11 +154,14 @@ fn told(events: &[Value]) -> BTreeSet<String> {
         assert_eq!(*body, event, "one id, two events");
     }
     let name = |event: &Value| {
-        let id = match event["type"].as_str().unwrap() {
+        let kind = event["type"].as_str().unwrap();
+        let id = match kind {
             "pikou.discrepancy.opened.v1" | "pikou.message.quarantined.v1" => &event["causation"],
             _ => &event["id"],
         };
-        format!("{} {}", event["type"].as_str().unwrap(), id.as_str().unwrap())
+        let id = id.as_str().unwrap();
+        // The folder of the file that a bad message came from is each twin's own.
+        format!("{kind} {}", id.strip_prefix("delivery:").map_or(id, |path| path.rsplit('/').next().unwrap()))
     };
     let names: BTreeSet<String> = bodies.values().map(|event| name(event)).collect();
     assert_eq!(names.len(), bodies.len(), "every event has a name of its own");

@@ -2,6 +2,7 @@
 //! crate is linked once. `scripts/test` starts the servers and says where they are.
 
 mod broker;
+mod bus;
 mod cli;
 mod crash;
 mod embedded;

@@ -1,5 +1,6 @@
 //! The real binary as a child process, in a folder and on a database of its own.
 
+use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -115,15 +116,20 @@ impl Pikou {
 
     /// Waits until a count is what it should be.
     pub async fn until(&self, sql: &'static str, expected: i64) {
+        self.until_in(sql, expected..=expected).await;
+    }
+
+    /// Waits until a count is within a range, and returns it.
+    pub async fn until_in(&self, sql: &'static str, expected: RangeInclusive<i64>) -> i64 {
         let start = Instant::now();
         loop {
             let count = self.count(sql).await;
-            if count == expected {
-                return;
+            if expected.contains(&count) {
+                return count;
             }
             let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
-            assert!(start.elapsed() < PATIENCE, "{count}, not {expected}: {sql}\n{}", log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(start.elapsed() < PATIENCE, "{count}, not {expected:?}: {sql}\n{}", log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

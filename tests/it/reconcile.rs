@@ -307,16 +307,3 @@ async fn what_was_booked_is_never_overwritten_by_its_opposite() {
     )
     .await;
 }
-
-#[tokio::test]
-async fn one_bad_row_does_not_keep_the_others_back() {
-    check(
-        "an order number with a blank",
-        &[&[of_order(paid(1), "bad order"), paid(2)]],
-        "P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 | wrong 1#2 unparsable_row
-         | file 1 2 = 1 + 0 + 1 | run settling
-         | told deduction.succeeded O2 3, payment.recorded O2 4, declaration.paid D2 3, amount.fulfilled P2/2026 2,
-           discrepancy.opened 1 1, result_file.applied 1 1",
-    )
-    .await;
-}

@@ -103,6 +103,18 @@ async fn a_file_cut_off_anywhere_is_refused_whole_and_kept() {
 }
 
 #[tokio::test]
+async fn one_bad_row_becomes_a_discrepancy_with_its_line_and_the_others_are_applied() {
+    let place = sent().await;
+    let rows = [Row::paid("bad order", "1500.00"), Row::paid(&order(2), "1500.00")];
+    let outcome = place.reconcile("R1.txt", &result_file(REQUEST, &rows)).await;
+    assert_eq!(counts(&outcome), ("applied", [Some(2), Some(1), Some(0), Some(1)]));
+    assert_eq!(place.attempts().await, ["P1 sent", "P2 succeeded"]);
+    let wrong = place.texts("SELECT kind || ' ' || line_no || ' ' || detail FROM discrepancies").await;
+    assert_eq!(wrong, ["unparsable_row 2 column 3: not an order number"]);
+    place.account().await;
+}
+
+#[tokio::test]
 async fn totals_that_are_not_those_of_the_rows_refuse_the_whole_file() {
     let place = sent().await;
     let before = effects(&place).await;
@@ -149,6 +161,24 @@ async fn an_order_of_one_bank_in_a_file_of_another_is_unknown() {
     let kinds =
         place.texts("SELECT kind || ' ' || bank_code || ' ' || COALESCE(payer_id, '-') FROM discrepancies").await;
     assert_eq!(kinds, ["unknown_order 103 -", "unknown_order 103 -"]);
+}
+
+#[tokio::test]
+async fn a_result_that_came_before_its_order_was_sent_does_not_stand_for_the_one_after() {
+    let place = Place::new().await;
+    place.take(&ready("P1", "1500.00")).await;
+    let lease = place.plan().await;
+    let answer = |name: &str| result_file(name, &[Row::paid(&order(1), "1500.00")]);
+    let early = place.reconcile("R0.txt", &answer("early.txt")).await;
+    assert_eq!(counts(&early), ("applied", [Some(1), Some(0), Some(0), Some(1)]));
+    place.seal(lease).await;
+    place.deliver(lease).await;
+    assert_eq!(place.attempts().await, ["P1 sent"]);
+    let proper = place.reconcile("R1.txt", &answer(REQUEST)).await;
+    assert_eq!(counts(&proper), ("applied", [Some(1), Some(1), Some(0), Some(0)]));
+    assert_eq!(place.attempts().await, ["P1 succeeded"]);
+    assert_eq!(place.texts("SELECT kind FROM discrepancies").await, ["unknown_order"]);
+    place.account().await;
 }
 
 #[tokio::test]

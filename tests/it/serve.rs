@@ -2,126 +2,15 @@
 //! or the worker itself, goes away in the middle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use lapin::options::{
-    BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
-use pikou::broker::{BrokerSettings, Outgoing, Publisher};
 use pikou::demo::bank::Bank;
 use serde_json::Value;
 
-use crate::process::{PATIENCE, Pikou, end_of, stop};
+use crate::bus::{Bus, amqp_url};
+use crate::process::{Pikou, end_of, stop};
 use crate::support::*;
-
-/// Exchanges and queues that nobody else has, and a queue that hears every event.
-struct Bus {
-    settings: BrokerSettings,
-    heard: String,
-    _connection: Connection,
-    channel: Channel,
-}
-
-impl Bus {
-    async fn new(url: &str) -> Bus {
-        let name = unique("bus");
-        let settings = BrokerSettings {
-            url: url.to_owned(),
-            exchange_in: format!("{name}.in"),
-            queue_in: format!("{name}.inbox"),
-            exchange_events: format!("{name}.events"),
-            batch_max: 100,
-            batch_wait: Duration::from_millis(20),
-            confirm_timeout: Duration::from_secs(10),
-            outstanding_max: 500,
-        };
-        // Declares what has to exist.
-        Publisher::connect(&settings).await.expect("the broker answers").close().await;
-        let (connection, channel) = connect(url).await.expect("the broker answers");
-        let heard = format!("{name}.heard");
-        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(heard.as_str().into(), durable, FieldTable::default()).await.unwrap();
-        let (queue, exchange) = (heard.as_str().into(), settings.exchange_events.as_str().into());
-        channel
-            .queue_bind(queue, exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
-            .await
-            .unwrap();
-        Bus { settings, heard, _connection: connection, channel }
-    }
-
-    /// A worker that uses it, and fires nothing by itself.
-    async fn pikou(&self) -> Pikou {
-        let all = &self.settings;
-        Pikou::new(&[
-            ("PIKOU__BROKER__URL", &all.url),
-            ("PIKOU__BROKER__EXCHANGE_IN", &all.exchange_in),
-            ("PIKOU__BROKER__QUEUE_IN", &all.queue_in),
-            ("PIKOU__BROKER__EXCHANGE_EVENTS", &all.exchange_events),
-            ("PIKOU__INTAKE__BATCH_MAX", "50"),
-            ("PIKOU__RESULTS__SCAN_SECONDS", "1"),
-            ("PIKOU__RUN__LEASE_SECONDS", "5"),
-            ("PIKOU__SCHEDULES__BEIJING_RESIDENT_PENSION__ENABLED", "false"),
-            ("PIKOU__SCHEDULES__GUIZHOU_RESIDENT_PENSION__ENABLED", "false"),
-        ])
-        .await
-    }
-
-    /// Publishes with confirms; tries until it has succeeded, as a sender does.
-    async fn publish(&self, messages: &[Value]) {
-        let outgoing = |message: &Value| Outgoing {
-            routing_key: message["type"].as_str().unwrap()["pikou.in.".len()..].trim_end_matches(".v1").to_owned(),
-            message_id: message["id"].as_str().unwrap().to_owned(),
-            body: message.to_string().into_bytes(),
-        };
-        let start = Instant::now();
-        while let Err(error) = async {
-            let publisher = Publisher::connect(&self.settings).await?;
-            publisher.publish(&self.settings.exchange_in, messages.iter().map(outgoing)).await?;
-            publisher.close().await;
-            Ok::<(), pikou::broker::BrokerError>(())
-        }
-        .await
-        {
-            assert!(start.elapsed() < PATIENCE, "{error}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Everything that was heard so far, in order.
-    async fn heard(&self) -> Vec<Value> {
-        let (_connection, channel) = connect(&self.settings.url).await.expect("the broker answers");
-        let mut events = Vec::new();
-        while let Some(got) =
-            channel.basic_get(self.heard.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap()
-        {
-            events.push(serde_json::from_slice(&got.delivery.data).unwrap());
-        }
-        events
-    }
-
-    async fn delete(self) {
-        let dead = self.settings.dead();
-        for queue in [&self.settings.queue_in, &dead, &self.heard] {
-            self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-        }
-        for exchange in [&self.settings.exchange_in, &self.settings.exchange_events, &dead] {
-            self.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
-        }
-    }
-}
-
-async fn connect(url: &str) -> Result<(Connection, Channel), lapin::Error> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    Ok((connection, channel))
-}
-
-fn amqp_url() -> String {
-    std::env::var("PIKOU_TEST_AMQP_URL").expect("PIKOU_TEST_AMQP_URL is not set: run the tests with scripts/test")
-}
 
 const UNPUBLISHED: &str = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
 const MESSAGES: &str = "SELECT count(*) FROM messages";
@@ -194,11 +83,7 @@ async fn a_worker_killed_while_messages_come_in_loses_none_and_takes_none_twice(
     let mut worker = pikou.serve(&[]);
     let publishing = async { bus.publish(&messages).await };
     let killing = async {
-        let start = Instant::now();
-        while pikou.count(MESSAGES).await < 200 {
-            assert!(start.elapsed() < PATIENCE, "nothing comes in");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        pikou.until_in(MESSAGES, 200..=i64::MAX).await;
         worker.kill().await.unwrap();
         pikou.count(MESSAGES).await
     };
@@ -211,12 +96,7 @@ async fn a_worker_killed_while_messages_come_in_loses_none_and_takes_none_twice(
     assert_eq!(pikou.texts("SELECT DISTINCT outcome FROM messages").await, ["accepted"]);
     assert_eq!(pikou.count("SELECT count(*) FROM enrolments").await, 667);
     assert_eq!(pikou.count("SELECT count(*) FROM amount_settings WHERE state = 'active'").await, 666);
-    let waiting = bus.channel.queue_declare(
-        bus.settings.queue_in.as_str().into(),
-        QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() },
-        FieldTable::default(),
-    );
-    assert_eq!(waiting.await.unwrap().message_count(), 0);
+    assert_eq!(bus.waiting().await, 0);
     let events = bus.heard().await;
     assert_eq!(distinct(&events).0.len(), 666, "amount.set of each, whatever came twice");
     bus.delete().await;
@@ -247,38 +127,43 @@ async fn a_worker_killed_between_publishing_and_marking_tells_the_same_events_ag
 #[tokio::test]
 async fn a_broker_restarted_under_a_worker_costs_no_message_and_no_event() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node { folder: folder.path() };
-    let url = node.script("start");
-    let bus = Bus::new(url.trim()).await;
+    let node = Node { folder: folder.path().to_owned() };
+    let bus = Bus::new(node.script("start").trim()).await;
     let pikou = bus.pikou().await;
     let worker = pikou.serve(&[]);
     let messages: Vec<Value> = (1..=200).flat_map(|number| ready(&format!("P{number:03}"), "1500.00")).collect();
     let (before, after) = messages.split_at(300);
     bus.publish(before).await;
-    node.script("restart");
-    bus.publish(after).await;
+    pikou.until_in(MESSAGES, 1..=300).await;
+    // What comes while the broker is away, its sender tries again.
+    let restart = tokio::task::spawn_blocking(move || {
+        node.script("restart");
+        node
+    });
+    let ((), node) = tokio::join!(bus.publish(after), restart);
     pikou.until(MESSAGES, 600).await;
     pikou.until(UNPUBLISHED, 0).await;
     assert_eq!(pikou.texts("SELECT DISTINCT outcome FROM messages").await, ["accepted"]);
     assert_eq!(distinct(&bus.heard().await).0.len(), 200);
     stop(&pikou, worker).await;
+    drop(node.unwrap());
 }
 
 /// A broker of the test's own, stopped however the test ends.
-struct Node<'f> {
-    folder: &'f std::path::Path,
+struct Node {
+    folder: PathBuf,
 }
 
-impl Node<'_> {
+impl Node {
     fn script(&self, verb: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/rabbitmq");
-        let output = Command::new(script).arg(verb).arg(self.folder).output().unwrap();
+        let output = Command::new(script).arg(verb).arg(&self.folder).output().unwrap();
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 }
 
-impl Drop for Node<'_> {
+impl Drop for Node {
     fn drop(&mut self) {
         self.script("stop");
     }

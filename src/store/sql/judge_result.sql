@@ -34,10 +34,12 @@ WITH lines AS (
         AND t.order_no <> l.order_no AND l.class = 'success'
     LEFT JOIN LATERAL (SELECT class, code FROM attempt_outcomes o WHERE o.order_no = a.order_no AND a.state IN ('failed', 'unknown')
                        ORDER BY o.sequence DESC LIMIT 1) o ON true
-    -- The same complaint, still open, from an earlier file: one is enough.
+    -- The same complaint, still open, from an earlier file: one is enough. But what came for an order before it was sent
+    -- says nothing about what comes for it afterwards.
     LEFT JOIN LATERAL (SELECT discrepancy_id FROM discrepancies d
                        WHERE d.order_no = l.order_no AND d.gateway = $1 AND d.bank_code = $2 AND d.state = 'open'
                          AND d.amount_theirs = l.amount AND d.code = l.code
+                         AND (d.kind <> 'unknown_order' OR r.sealed_at IS NULL OR a.state = 'withdrawn')
                          AND d.gateway_txn_no IS NOT DISTINCT FROM l.gateway_txn_no LIMIT 1) d ON true
 ), verdicts AS (
     SELECT k.*,
