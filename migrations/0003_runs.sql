@@ -15,6 +15,7 @@ CREATE TABLE declarations (
     setting_time   timestamptz,
     setting_id     text COLLATE "C",
     failed_runs    smallint NOT NULL DEFAULT 0 CHECK (failed_runs >= 0),
+    hold_reason    text CHECK (hold_reason IN ('no_agreement')),
     submitted_at   timestamptz NOT NULL,
     sequence       bigint NOT NULL CHECK (sequence > 0),
     PRIMARY KEY (declaration_no, payer_id),
@@ -24,11 +25,13 @@ CREATE TABLE declarations (
 COMMENT ON TABLE declarations IS '申报: the filed obligation. `paid` is not stored: it follows from the settlement';
 COMMENT ON COLUMN declarations.setting_time IS 'With setting_id: the amount setting a run filed it on; another active one makes it void';
 COMMENT ON COLUMN declarations.failed_runs IS 'Runs in which it failed for a reason that passes';
+COMMENT ON COLUMN declarations.hold_reason IS 'After a final failure: not collected by a run until a new agreement comes';
 COMMENT ON COLUMN declarations.sequence IS 'Of the last event about it that its row was changed with';
 -- Negative, so that a state added later is live by default.
 CREATE UNIQUE INDEX one_live_declaration ON declarations
     (payer_id, insurance_type, period_from, period_to, kind, assessment_no)
     WHERE state NOT IN ('voided', 'rejected');
+CREATE INDEX declarations_held ON declarations (payer_id) WHERE hold_reason IS NOT NULL;
 CREATE INDEX declarations_to_collect ON declarations (insurance_type, period_from, payer_id)
     WHERE state = 'payable' AND collect_by = 'batch';
 

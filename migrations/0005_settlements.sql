@@ -74,3 +74,4 @@ CREATE TABLE discrepancies (
 );
 COMMENT ON TABLE discrepancies IS '差错: our book and theirs disagree; waits for a person';
 CREATE INDEX discrepancies_of_an_order ON discrepancies (order_no);
+CREATE INDEX discrepancies_open ON discrepancies (payer_id) WHERE state = 'open' AND payer_id IS NOT NULL;

@@ -139,3 +139,12 @@ pub async fn void_outdated(
     .fetch_all(tx)
     .await
 }
+
+/// A new agreement ends the hold that a final failure put on the payers' declarations.
+pub async fn release_held(tx: &mut PgConnection, payers: &[&str]) -> sqlx::Result<()> {
+    sqlx::query("UPDATE declarations SET hold_reason = NULL WHERE payer_id = ANY ($1) AND hold_reason IS NOT NULL")
+        .bind(payers)
+        .execute(tx)
+        .await
+        .map(drop)
+}

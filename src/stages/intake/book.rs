@@ -77,6 +77,8 @@ pub(super) struct Book<'a> {
     pub obligations: HashMap<(EnrolmentKey, Obligation), bool>,
     pub new_enrolments: HashMap<EnrolmentKey, EnrolmentRow>,
     pub new_agreements: HashMap<(String, String), AgreementRow>,
+    /// Payers with a new agreement that allows batches.
+    pub signers: BTreeSet<String>,
     pub new_voids: Vec<VoidRow>,
     pub new_declarations: BTreeMap<String, DeclarationRow>,
     pub moved: Moved,
@@ -104,6 +106,7 @@ impl<'a> Book<'a> {
             obligations: HashMap::new(),
             new_enrolments: HashMap::new(),
             new_agreements: HashMap::new(),
+            signers: BTreeSet::new(),
             new_voids: Vec::new(),
             new_declarations: BTreeMap::new(),
             moved: Vec::new(),
@@ -262,6 +265,10 @@ impl<'a> Book<'a> {
         let agreements: Vec<AgreementRow> = self.new_agreements.drain().map(|(_, row)| row).collect();
         if !agreements.is_empty() {
             agreements::upsert(tx, &agreements).await?;
+        }
+        if !self.signers.is_empty() {
+            let signers: Vec<&str> = self.signers.iter().map(String::as_str).collect();
+            declarations::release_held(tx, &signers).await?;
         }
         let settings: Vec<SettingRow> = self
             .touched

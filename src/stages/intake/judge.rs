@@ -121,6 +121,7 @@ impl Book<'_> {
         self.agreements.insert(key.clone(), order.clone());
         if m.status == "active" && m.batch_enabled {
             self.release_held(&key.0, cause);
+            self.signers.insert(key.0);
         }
         Answer::Accepted
     }

@@ -1,5 +1,5 @@
 -- Books what did not settle: failures free their declaration (or void it, where a run filed it and its amount is no longer the
--- active one), final ones hold the amount until a new agreement comes, doubts make the attempt unknown.
+-- active one), final ones hold the amount and the declaration until a new agreement comes, doubts make the attempt unknown.
 -- What each row becomes is computed once, in `failing`: results of updates are not joined back, so that no join of two
 -- sets without statistics can become a loop over both. $1 result file  $2 now
 WITH failing AS MATERIALIZED (
@@ -25,7 +25,8 @@ WITH failing AS MATERIALIZED (
 ), freed AS (
     UPDATE declarations d
     SET state = f.declaration_state, sequence = f.declaration_sequence,
-        failed_runs = d.failed_runs + CASE WHEN f.class = 'retryable' THEN 1 ELSE 0 END
+        failed_runs = d.failed_runs + CASE WHEN f.class = 'retryable' THEN 1 ELSE 0 END,
+        hold_reason = CASE WHEN f.class = 'final' AND f.declaration_state = 'payable' THEN 'no_agreement' END
     FROM failing f
     WHERE f.failed AND d.declaration_no = f.declaration_no AND d.payer_id = f.payer_id
 ), held AS (

@@ -14,7 +14,7 @@ WITH settings AS (
     ORDER BY payer_id, state = 'active' DESC, fact_time DESC, fact_id DESC
 ), filed AS (
     -- The live declaration of the obligation, whoever filed it.
-    SELECT payer_id, declaration_no, amount, state, collect_by, failed_runs, sequence
+    SELECT payer_id, declaration_no, amount, state, collect_by, failed_runs, hold_reason, sequence
     FROM declarations
     WHERE insurance_type = $2 AND period_from = $4 AND period_to = $5 AND kind = 'normal' AND assessment_no = ''
       AND state NOT IN ('voided', 'rejected') AND payer_id > $7 AND payer_id <= $8
@@ -25,6 +25,14 @@ WITH settings AS (
     LEFT JOIN run_lanes l ON l.run_id = $1 AND l.gateway = a.gateway AND l.bank_code = a.bank_code
     WHERE a.status = 'active' AND a.batch_enabled AND a.payer_id > $7 AND a.payer_id <= $8
     ORDER BY a.payer_id, a.fact_time DESC, a.agreement_no DESC
+), disputed AS (
+    -- An order of the obligation about which a person has still to decide: money may have moved, whatever the attempt says.
+    SELECT DISTINCT d.payer_id
+    FROM discrepancies d
+    JOIN attempts a ON a.order_no = d.order_no AND a.payer_id = d.payer_id
+    JOIN declarations c ON c.declaration_no = a.declaration_no AND c.payer_id = a.payer_id
+    WHERE d.state = 'open' AND d.payer_id > $7 AND d.payer_id <= $8 AND a.payer_id > $7 AND a.payer_id <= $8
+      AND c.payer_id > $7 AND c.payer_id <= $8 AND c.insurance_type = $2 AND c.period_from = $4 AND c.kind = 'normal'
 ), judged AS MATERIALIZED (
     SELECT COALESCE(s.payer_id, f.payer_id) AS payer_id, COALESCE(f.amount, s.amount) AS amount,
            s.fact_time, s.fact_id, f.declaration_no, f.sequence AS filed_sequence,
@@ -34,8 +42,9 @@ WITH settings AS (
                WHEN e.status <> 'active' AND e.effective_on <= $6 THEN 'enrolment_closed'
                WHEN s.state = 'voided' THEN 'voided'
                WHEN p.payer_id IS NOT NULL THEN 'already_paid'
-               WHEN f.state = 'paying' THEN 'attempt_in_flight'
-               WHEN g.payer_id IS NULL OR g.lane IS NULL OR s.hold_reason = 'no_agreement' THEN 'no_agreement'
+               WHEN f.state = 'paying' OR u.payer_id IS NOT NULL THEN 'attempt_in_flight'
+               WHEN g.payer_id IS NULL OR g.lane IS NULL OR s.hold_reason = 'no_agreement'
+                   OR f.hold_reason = 'no_agreement' THEN 'no_agreement'
                WHEN NOT $2 = ANY (g.insurance_types) OR g.amount_max < COALESCE(f.amount, s.amount) THEN 'agreement_scope'
                WHEN s.hold_reason = 'amount_out_of_range' THEN 'amount_out_of_range'
                WHEN f.payer_id IS NULL AND NOT COALESCE(
@@ -54,6 +63,7 @@ WITH settings AS (
     LEFT JOIN (SELECT DISTINCT payer_id FROM settlements
                WHERE insurance_type = $2 AND period_from = $4 AND kind = 'normal' AND payer_id > $7 AND payer_id <= $8) p
         ON p.payer_id = COALESCE(s.payer_id, f.payer_id)
+    LEFT JOIN disputed u ON u.payer_id = COALESCE(s.payer_id, f.payer_id)
     WHERE (s.payer_id IS NOT NULL OR (f.state = 'payable' AND f.collect_by = 'batch'))
       -- The region is that of the enrolment; who has none is told so in every region's run.
       AND (e.payer_id IS NULL OR (e.division_code LIKE $9 AND NOT e.division_code LIKE ANY ($10)))
