@@ -63,6 +63,9 @@ impl App {
             .options(SESSION)
             // Statements are not logged: their texts say nothing new, and slow ones are the server's to report.
             .disable_statement_logging();
+        // The pool would ask a server that refuses again and again, and then not say why.
+        let reached = tokio::time::timeout(ACQUIRE_MAX_WAIT, options.connect()).await;
+        reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(AppError::Database)?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.database.connections_max)
             .acquire_timeout(ACQUIRE_MAX_WAIT)

@@ -3,7 +3,7 @@
 //! In goes plain text with the name of the column it belongs to, out comes a value that names its key:
 //! `01 | length of key id | key id | nonce (12) | ciphertext and tag`. The head and the column are
 //! authenticated, so a value cannot be moved to another column or be passed off under another key.
-//! Called by the stages, never by the store: the database sees nothing readable.
+//! Called by the stages, never by the store: the database sees nothing readable. Also how a hash is written.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -167,6 +167,15 @@ impl Keys {
         mac.update(content);
         mac.finalize().into_bytes().into()
     }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Writes beside and links, so that a crash leaves no half file and two processes agree on one.

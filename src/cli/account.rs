@@ -83,14 +83,8 @@ fn message_counts(m: &Messages) -> [(&'static str, i64); 7] {
 
 /// Reads the account in one snapshot.
 pub async fn read(ctx: &Context) -> Result<Account, Failure> {
-    let mut tx = ctx.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *tx)
-        .await
-        .map_err(anyhow::Error::from)?;
-    let account = accounts::count(&mut tx).await.map_err(anyhow::Error::from)?;
-    tx.commit().await.map_err(anyhow::Error::from)?;
-    Ok(account)
+    let mut snapshot = ctx.snapshot().await?;
+    Ok(accounts::count(&mut snapshot).await.map_err(anyhow::Error::from)?)
 }
 
 pub async fn account(ctx: Context, json: bool) -> Result<(), Failure> {

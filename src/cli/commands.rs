@@ -7,10 +7,11 @@ use tokio::io::BufReader;
 
 use super::{Failure, print};
 use crate::contract::inbound::MESSAGES;
+use crate::crypt::hex;
 use crate::gateway::BankFile;
+use crate::stages::Context;
 use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
-use crate::stages::{Context, deliver::hex};
 use crate::store::{request_files, runs};
 use crate::worker::{self, intake, relay};
 

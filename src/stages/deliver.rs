@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, RequestFileData, Subject};
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, hex};
 use crate::store::request_files::{self, RequestFile};
 use crate::store::{outbox, runs};
 
@@ -192,13 +192,4 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut out = File::create(path)?;
     out.write_all(bytes)?;
     out.sync_all()
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -50,6 +50,11 @@ impl Context {
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StageError> {
         Ok(self.pool.begin().await?)
     }
+
+    /// A transaction that reads everything as of one moment and writes nothing.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, StageError> {
+        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+    }
 }
 
 /// Why a stage did not do its work. What the input is to blame for is an answer, not an error, except for

@@ -219,7 +219,8 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
 
 fn outcome_events(ctx: &Context, row: &OutcomeRow, causation: &str) -> Vec<Event> {
     let bank = ctx.settings.bank.bank(&row.attempt.bank_code);
-    let meaning = bank.and_then(|bank| bank.codes().meaning(&row.code));
+    // A doubt about a row that says "paid" must not tell the payer that it is paid.
+    let meaning = bank.and_then(|bank| bank.codes().meaning(&row.code)).filter(|all| all.class.as_str() == row.class);
     let failed = row.declaration_state.is_some();
     let kind = if failed { EventType::DeductionFailed } else { EventType::DeductionUnknown };
     let mut event = deduction(kind, &row.attempt, row.sequence, causation);

@@ -5,13 +5,13 @@
 //! *If it dies:* a file that is `received` is read again from its kept bytes; after the second commit the same bytes
 //! are recognised, under whatever name they come.
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{Postgres, Transaction};
 
-use super::deliver::hex;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, hex};
 use crate::gateway::{BankFile, ReadResult, Refused, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
 use crate::store::{gates, outbox, runs};
@@ -59,22 +59,33 @@ pub async fn reconcile(ctx: &Context, bank: &BankFile, file_name: &str, bytes: &
     apply(ctx, bank, &file, bytes).await
 }
 
-/// Applies the files that a worker kept and could not apply any more.
+/// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
+/// others, or those that come in now, from it.
 pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
     let mut connection = ctx.pool.acquire().await?;
+    let received = result_files::received(&mut connection).await?;
+    drop(connection);
     let mut outcomes = Vec::new();
-    for result_file_id in result_files::received(&mut connection).await? {
-        let content = result_files::content(&mut connection, result_file_id).await?;
-        let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
-        let mut tx = ctx.begin().await?;
-        let file = result_files::lock(&mut tx, result_file_id).await?;
-        tx.rollback().await?;
-        let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
-            return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
-        };
-        outcomes.push(apply(ctx, bank, &file, &bytes).await?);
+    for result_file_id in received {
+        match resume_file(ctx, result_file_id).await {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) if error.helps_later() => return Err(error),
+            Err(error) => tracing::error!(result_file_id, %error, "a kept result file cannot be applied"),
+        }
     }
     Ok(outcomes)
+}
+
+async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let file = result_files::get(&mut connection, result_file_id).await?;
+    let content = result_files::content(&mut connection, result_file_id).await?;
+    drop(connection);
+    let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
+    let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
+        return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
+    };
+    apply(ctx, bank, &file, &bytes).await
 }
 
 async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
@@ -95,14 +106,14 @@ async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) 
     }
     let (file, run_ids) = result_files::apply_staged(&mut tx, &file, now).await?;
     runs::set_settling(&mut tx, &run_ids).await?;
-    let event = result_file_event(EventType::ResultFileApplied, &file, now);
-    outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
+    let mut events = vec![result_file_event(EventType::ResultFileApplied, &file, now)];
+    for run_id in run_ids {
+        events.extend(close_run(&mut tx, run_id, &file, now).await?);
+    }
+    outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     crash_point("reconcile: before commit");
     tx.commit().await?;
     crash_point("reconcile: applied");
-    for run_id in run_ids {
-        close_run(ctx, run_id, &file).await?;
-    }
     Ok(Outcome::Applied(file))
 }
 
@@ -159,20 +170,21 @@ async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<O
     Ok(Outcome::Refused(file))
 }
 
-/// A run closes when every attempt is final or waits for a person.
-async fn close_run(ctx: &Context, run_id: i64, file: &ResultFile) -> Result<(), StageError> {
-    let now = ctx.clock.now();
-    let mut tx = ctx.begin().await?;
-    if let Some(run) = runs::close_if_done(&mut tx, run_id, now).await? {
-        let files = runs::files(&mut tx, run_id).await?;
-        let causation = format!("result_file:{}", file.result_file_id);
-        let event = telling::run_changed(EventType::RunClosed, &run, files, &causation, now);
-        outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
-    }
-    Ok(tx.commit().await?)
+/// A run closes when every attempt is final or waits for a person. In the transaction of the file that answers the last
+/// one: after it nobody would look at the run again.
+async fn close_run(
+    tx: &mut Transaction<'static, Postgres>,
+    run_id: i64,
+    file: &ResultFile,
+    now: DateTime<Utc>,
+) -> Result<Option<Event>, StageError> {
+    let Some(run) = runs::close_if_done(tx, run_id, now).await? else { return Ok(None) };
+    let files = runs::files(tx, run_id).await?;
+    let causation = format!("result_file:{}", file.result_file_id);
+    Ok(Some(telling::run_changed(EventType::RunClosed, &run, files, &causation, now)))
 }
 
-fn result_file_event(kind: EventType, file: &ResultFile, now: chrono::DateTime<chrono::Utc>) -> Event {
+fn result_file_event(kind: EventType, file: &ResultFile, now: DateTime<Utc>) -> Event {
     Event {
         kind,
         subject: Subject::ResultFile(file.result_file_id),

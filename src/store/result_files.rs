@@ -44,7 +44,8 @@ pub struct Line<'a> {
     pub fault: Option<&'a str>,
 }
 
-/// Keeps a file before anything is read from it. The same bytes again find the row that is there.
+/// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused as
+/// another bank's becomes the file of the bank it is now given as.
 pub async fn find_or_keep(
     tx: &mut PgConnection,
     gateway: &str,
@@ -71,8 +72,12 @@ pub async fn find_or_keep(
     if let Some(file) = kept {
         return Ok((file, true));
     }
-    let sql = format!("SELECT {COLUMNS} FROM result_files WHERE gateway = $1 AND sha256 = $2");
-    let file = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(sha256).fetch_one(tx).await?;
+    let sql = format!(
+        "UPDATE result_files SET bank_code = CASE state WHEN 'refused' THEN $3 ELSE bank_code END
+         WHERE gateway = $1 AND sha256 = $2 RETURNING {COLUMNS}"
+    );
+    let file =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(sha256).bind(bank_code).fetch_one(tx).await?;
     Ok((file, false))
 }
 
@@ -80,6 +85,11 @@ pub async fn find_or_keep(
 pub async fn lock(tx: &mut PgConnection, result_file_id: i64) -> sqlx::Result<ResultFile> {
     let sql = format!("SELECT {COLUMNS} FROM result_files WHERE result_file_id = $1 FOR UPDATE");
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(tx).await
+}
+
+pub async fn get(connection: &mut PgConnection, result_file_id: i64) -> sqlx::Result<ResultFile> {
+    let sql = format!("SELECT {COLUMNS} FROM result_files WHERE result_file_id = $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(connection).await
 }
 
 /// Files that were kept but not yet applied or refused: a worker died in between.

@@ -294,9 +294,10 @@ pub async fn set_sent(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) ->
 }
 
 /// The runs that a result file has answered are settling. A run whose files are still being handed over stays `sealed`
-/// until they are: what is not yet sent must still go out.
+/// until they are: what is not yet sent must still go out. Locks the runs either way: whoever hands over the last file
+/// sees the answers, or is seen by them, and the run is closed by one of the two.
 pub async fn set_settling(tx: &mut PgConnection, run_ids: &[i64]) -> sqlx::Result<()> {
-    sqlx::query("UPDATE runs SET state = 'settling' WHERE run_id = ANY ($1) AND state = 'sent'")
+    sqlx::query("UPDATE runs SET state = CASE state WHEN 'sent' THEN 'settling' ELSE state END WHERE run_id = ANY ($1)")
         .bind(run_ids)
         .execute(tx)
         .await

@@ -2,6 +2,12 @@
 //! crate is linked once. `scripts/test` starts the servers and says where they are.
 
 mod broker;
+mod cli;
+mod crash;
 mod embedded;
 mod intake;
+mod process;
+mod reconcile;
+mod result_files;
+mod serve;
 mod support;

@@ -6,6 +6,8 @@ CREATE TEMP TABLE judged ON COMMIT DROP AS
 WITH lines AS (
     SELECT l.*,
            row_number() OVER of_order AS nth,
+           -- The very same row again, wherever in the file.
+           row_number() OVER (PARTITION BY l.order_no, l.said, l.gateway_txn_no ORDER BY l.line_no) AS copy,
            first_value(l.gateway_txn_no) OVER of_order AS first_txn_no,
            -- Rows of one order that do not say the same: none of them is believed.
            min(l.said) OVER (PARTITION BY l.order_no) IS DISTINCT FROM max(l.said) OVER (PARTITION BY l.order_no) AS conflicting,
@@ -41,12 +43,10 @@ WITH lines AS (
     SELECT k.*,
            CASE
                WHEN fault IS NOT NULL THEN 'unparsable_row'
-               WHEN complained THEN 'repeated'
+               WHEN complained OR copy > 1 THEN 'repeated'
                -- Not ours to have sent: unheard of, not sealed, or withdrawn.
                WHEN payer_id IS NULL OR sealed_at IS NULL OR attempt_state = 'withdrawn' THEN
-                   CASE WHEN nth > 1 AND NOT conflicting THEN 'repeated'
-                        WHEN class = 'success' AND withdrawal = 'voided' THEN 'paid_after_void'
-                        ELSE 'unknown_order' END
+                   CASE WHEN class = 'success' AND withdrawal = 'voided' THEN 'paid_after_void' ELSE 'unknown_order' END
                WHEN settled THEN
                    CASE WHEN class IS NULL THEN 'unknown_code'
                         WHEN class IN ('retryable', 'final') THEN 'contradiction'
