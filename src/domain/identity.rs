@@ -48,11 +48,16 @@ mod tests {
 
     #[test]
     fn the_check_character_follows_iso_7064_mod_11_2() {
-        // Division 99 does not exist, so these are nobody's numbers.
-        assert!(is_resident_id("990101199001011235") ^ is_resident_id("990101199001011234"));
-        let digits = b"99010119900101123";
-        let whole = format!("{}{}", std::str::from_utf8(digits).unwrap(), resident_id_check(digits) as char);
-        assert!(is_resident_id(&whole));
+        // The example of the standard itself.
+        assert_eq!(resident_id_check(b"11010519491231002"), b'X');
+        assert!(is_resident_id("11010519491231002X") && !is_resident_id("110105194912310021"));
+    }
+
+    #[test]
+    fn a_birthday_that_is_none_is_refused() {
+        let digits = "99010119900231123";
+        let whole = format!("{digits}{}", resident_id_check(digits.as_bytes()) as char);
+        assert!(!is_resident_id(&whole));
     }
 
     #[test]

@@ -45,12 +45,12 @@ pub async fn fire(ctx: &Context, schedule: &str, business_date: NaiveDate) -> Re
 /// Judges the candidates of a run that is `planning`, range by range. `progress` hears how many are judged.
 pub async fn plan(ctx: &Context, lease: Lease, mut progress: impl FnMut(i64)) -> Result<(), StageError> {
     let mut connection = ctx.pool.acquire().await?;
-    runs::analyze(&mut connection).await?;
+    runs::analyze_facts(&mut connection).await?;
     while let Some(run) = plan_next_range(ctx, lease).await? {
         progress(run.candidates);
         crash_point("plan: range planned");
     }
-    Ok(runs::analyze(&mut connection).await?)
+    Ok(runs::analyze_plan(&mut connection).await?)
 }
 
 /// `None`: the plan is closed.
