@@ -43,6 +43,7 @@ enum Command {
     Ingest { file: String },
     /// Fire a schedule for a day and hand its request files over; firing again finds the same run
     Run {
+        /// Its name in the settings (`pikou config` shows them), e.g. beijing_resident_pension
         schedule: String,
         /// Nominal business date, yyyy-mm-dd [default: today in Asia/Shanghai]
         #[arg(long)]

@@ -215,13 +215,22 @@ impl Fields<'_> {
         if kind == Kind::Normal && !assessment_no.is_empty() {
             return Err(NotUnderstood::field("assessment_no", "a normal declaration has none"));
         }
+        let declaration_no = self.text("declaration_no")?;
+        let digits = declaration_no.strip_prefix('D').unwrap_or_default();
+        if digits.len() == 18 && digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NotUnderstood::field("declaration_no", "D and 18 digits are the numbers that runs give"));
+        }
+        let channel = self.text("channel")?;
+        if channel == "batch" {
+            return Err(NotUnderstood::field("channel", "batch is the channel of runs"));
+        }
         Ok(DeclarationSubmitted {
-            declaration_no: self.text("declaration_no")?,
+            declaration_no,
             payer_id: self.payer_id()?,
             insurance_type: self.insurance_type()?,
             obligation: Obligation { period, kind, assessment_no },
             amount: self.positive_money("amount")?,
-            channel: self.text("channel")?,
+            channel,
             collect_by,
         })
     }

@@ -14,7 +14,7 @@ use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
 use crate::gateway::{BankFile, ReadResult, Refused, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
-use crate::store::{gates, outbox, runs};
+use crate::store::{gates, outbox, request_files, runs};
 
 /// What became of a file.
 #[derive(Debug, Clone)]
@@ -104,9 +104,11 @@ async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) 
     if result_files::flag_reused_name(&mut tx, &file, now).await? {
         tracing::warn!(file = file.file_name, "a file of this name came before with other bytes");
     }
-    let (file, run_ids) = result_files::apply_staged(&mut tx, &file, now).await?;
+    let run_ids = result_files::judge_staged(&mut tx, &file).await?;
+    let mut events = note_handed_over(&mut tx, &run_ids, &file, now).await?;
+    let file = result_files::book_judged(&mut tx, &file, now).await?;
     runs::set_settling(&mut tx, &run_ids).await?;
-    let mut events = vec![result_file_event(EventType::ResultFileApplied, &file, now)];
+    events.push(result_file_event(EventType::ResultFileApplied, &file, now));
     for run_id in run_ids {
         events.extend(close_run(&mut tx, run_id, &file, now).await?);
     }
@@ -144,6 +146,33 @@ async fn stage_rows(tx: &mut Transaction<'static, Postgres>, bank: &BankFile, by
     }
     staging.finish().await?;
     Ok(())
+}
+
+/// The bank answers orders of a file whose hand-over was interrupted, or that somebody carried: so it has the file, and
+/// it must not be handed over again.
+async fn note_handed_over(
+    tx: &mut Transaction<'static, Postgres>,
+    run_ids: &[i64],
+    file: &ResultFile,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<Event>, StageError> {
+    let mut events = Vec::new();
+    runs::lock_all(tx, run_ids).await?;
+    let causation = format!("result_file:{}", file.result_file_id);
+    for file_id in result_files::answered_undelivered(tx).await? {
+        request_files::set_delivering(tx, file_id, now).await?;
+        let request = request_files::lock(tx, file_id).await?;
+        if request_files::set_delivered(tx, &request, now).await? {
+            events.push(telling::request_file_delivered(&request, &causation, now));
+        }
+    }
+    for run_id in run_ids {
+        if let Some(run) = runs::set_sent(tx, *run_id, now).await? {
+            let files = runs::files(tx, *run_id).await?;
+            events.push(telling::run_changed(EventType::RunSent, &run, files, &causation, now));
+        }
+    }
+    Ok(events)
 }
 
 async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<Outcome, StageError> {

@@ -8,6 +8,7 @@ use crate::contract::envelope;
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::refusal::RefusalCode;
 use crate::crypt::Purpose;
+use crate::domain::declaration::Kind;
 use crate::domain::identity::PayerId;
 use crate::store::{declarations, gates, messages, outbox};
 
@@ -28,7 +29,6 @@ pub async fn end_waits(ctx: &Context) -> Result<usize, StageError> {
 
 async fn end_some(ctx: &Context) -> Result<usize, StageError> {
     let now = ctx.clock.now();
-    let code = RefusalCode::NotEnrolled;
     let mut tx = ctx.begin().await?;
     let overdue = messages::overdue(&mut tx, now, BATCH_MAX).await?;
     if overdue.is_empty() {
@@ -37,36 +37,39 @@ async fn end_some(ctx: &Context) -> Result<usize, StageError> {
     gates::share(&mut tx).await?;
     let payers: Vec<PayerId> = overdue.iter().filter_map(|(_, _, payer)| PayerId::new(payer)).collect();
     gates::payers(&mut tx, payers.iter()).await?;
+    let keys: Vec<(String, String)> = overdue.iter().map(|(source, id, _)| (source.clone(), id.clone())).collect();
+    let mut ended = Vec::with_capacity(overdue.len());
+    for message in messages::raw(&mut tx, &keys).await? {
+        let raw = ctx.keys.open(Purpose::RawMessage, &message.raw)?;
+        let data = envelope::read(&raw, ctx.settings.intake.message_max_bytes).map(|envelope| envelope.data);
+        let text = |name: &str| data.as_ref().ok()?.get(name)?.as_str().map(str::to_owned);
+        let special = text("kind").as_deref() == Some(Kind::Special.as_str());
+        let code = if special { RefusalCode::AssessmentRequired } else { RefusalCode::NotEnrolled };
+        ended.push((message.source, message.id, code, text("payer_id").unwrap_or_default(), text("declaration_no")));
+    }
     // Under the locks, only those that still wait: an enrolment may have come in the meantime.
-    let answers: Vec<(&str, &str, &str, Option<&str>)> =
-        overdue.iter().map(|(source, id, _)| (source.as_str(), id.as_str(), "refused", Some(code.as_str()))).collect();
+    let answers: Vec<(&str, &str, &str, Option<&str>)> = ended
+        .iter()
+        .map(|(source, id, code, ..)| (source.as_str(), id.as_str(), "refused", Some(code.as_str())))
+        .collect();
     let refused = messages::answer_waiting(&mut tx, &answers).await?;
     let mut events = Vec::new();
-    let (mut numbers, mut owners) = (Vec::new(), Vec::new());
-    for message in messages::raw(&mut tx, &refused).await? {
-        let raw = ctx.keys.open(Purpose::RawMessage, &message.raw)?;
-        let number = envelope::read(&raw, ctx.settings.intake.message_max_bytes)
-            .ok()
-            .and_then(|envelope| envelope.data.get("declaration_no")?.as_str().map(str::to_owned));
-        let payer_id = overdue
-            .iter()
-            .find(|(source, id, _)| (source, id) == (&message.source, &message.id))
-            .map_or("", |(_, _, payer)| payer);
-        if let Some(number) = number {
-            numbers.push(number);
-            owners.push(payer_id);
+    let mut rejected: Vec<(&str, &str, &str)> = Vec::new();
+    for (source, id, code, payer_id, number) in &ended {
+        if !refused.iter().any(|key| (&key.0, &key.1) == (source, id)) {
+            continue;
         }
+        rejected.extend(number.as_ref().map(|number| (number.as_str(), payer_id.as_str(), code.as_str())));
         events.push(Event {
             kind: EventType::MessageRefused,
-            subject: Subject::Message(format!("{}/{}", message.source, message.id)),
+            subject: Subject::Message(format!("{source}/{id}")),
             sequence: 1,
             causation: "time".into(),
             time: now,
-            data: Data::Message(MessageData::refused(&message.source, &message.id, payer_id, code)),
+            data: Data::Message(MessageData::refused(source, id, payer_id, *code)),
         });
     }
-    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-    for row in declarations::reject_awaiting(&mut tx, &numbers, &owners, code.as_str()).await? {
+    for row in declarations::reject_awaiting(&mut tx, &rejected).await? {
         events.push(telling::declaration_changed(EventType::DeclarationRejected, &row, "time", now));
     }
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;

@@ -91,23 +91,21 @@ pub struct DeclarationRecord {
     pub reason: String,
 }
 
-/// Rejects what still awaits its enrolment for the given payers and types after the wait has ended.
+/// Rejects those of (declaration number, payer, reason) that still await their enrolment when the wait has ended.
 pub async fn reject_awaiting(
     tx: &mut PgConnection,
-    numbers: &[&str],
-    payers: &[&str],
-    reason: &str,
+    rejected: &[(&str, &str, &str)],
 ) -> sqlx::Result<Vec<DeclarationRecord>> {
     sqlx::query_as(
         "UPDATE declarations d SET state = 'rejected', sequence = d.sequence + 1
-         FROM unnest($1::text[], $2::text[]) AS k (declaration_no, payer_id)
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS k (declaration_no, payer_id, reason)
          WHERE d.declaration_no = k.declaration_no AND d.payer_id = k.payer_id AND d.state = 'awaiting_enrolment'
          RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.amount, d.channel,
-                   d.sequence, $3 AS reason",
+                   d.sequence, k.reason",
     )
-    .bind(numbers)
-    .bind(payers)
-    .bind(reason)
+    .bind(rejected.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rejected.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(rejected.iter().map(|row| row.2).collect::<Vec<_>>())
     .fetch_all(tx)
     .await
 }

@@ -213,18 +213,34 @@ pub struct Applied {
     pub discrepancies: i64,
 }
 
-/// Judges the staged lines and books every one of them. The caller holds the gate and the file's lock.
-pub async fn apply_staged(
-    tx: &mut PgConnection,
-    file: &ResultFile,
-    now: DateTime<Utc>,
-) -> sqlx::Result<(ResultFile, Vec<i64>)> {
+/// Judges the staged lines, one verdict each. Returns the runs they are about. The caller holds the gate and the file's lock.
+pub async fn judge_staged(tx: &mut PgConnection, file: &ResultFile) -> sqlx::Result<Vec<i64>> {
     sqlx::query("ANALYZE result_lines").execute(&mut *tx).await?;
     let judged = include_str!("sql/judge_result.sql");
     // A utility statement takes no parameters, so the two texts go in as literals of our own configuration.
     let judged = judged.replace("$1", &literal(&file.gateway)).replace("$2", &literal(&file.bank_code));
     sqlx::query(sqlx::AssertSqlSafe(judged)).execute(&mut *tx).await?;
     sqlx::query("ANALYZE judged").execute(&mut *tx).await?;
+    let runs = sqlx::query("SELECT DISTINCT run_id FROM judged WHERE run_id IS NOT NULL ORDER BY run_id");
+    Ok(runs.fetch_all(tx).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Request files that have not been marked as handed over, though the bank answers orders in them: it has them.
+pub async fn answered_undelivered(tx: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT f.file_id FROM request_files f
+         WHERE f.state IN ('sealed', 'delivering')
+           AND EXISTS (SELECT FROM judged j JOIN attempts a ON a.order_no = j.order_no AND a.payer_id = j.payer_id
+                       WHERE a.run_id = f.run_id AND a.lane = f.lane AND a.state <> 'withdrawn'
+                         AND j.order_no BETWEEN f.first_order_no AND f.last_order_no)
+         ORDER BY f.file_id",
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Books every judged line, and closes the file's own count.
+pub async fn book_judged(tx: &mut PgConnection, file: &ResultFile, now: DateTime<Utc>) -> sqlx::Result<ResultFile> {
     sqlx::query(include_str!("sql/settle.sql"))
         .bind(&file.gateway)
         .bind(&file.bank_code)
@@ -255,19 +271,13 @@ pub async fn apply_staged(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let runs: Vec<i64> = sqlx::query("SELECT DISTINCT run_id FROM judged WHERE run_id IS NOT NULL ORDER BY run_id")
-        .fetch_all(&mut *tx)
-        .await?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
     let sql = format!(
         "UPDATE result_files SET state = 'applied', rows = $2, applied = $3, repeated = $4, discrepancies = $5, not_ours = 0,
                 applied_at = $6, sequence = sequence + 1, refused_as = NULL, refused_line = NULL, refused_column = NULL,
                 refused_reason = NULL
          WHERE result_file_id = $1 RETURNING {COLUMNS}"
     );
-    let file = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(file.result_file_id)
         .bind(counts.rows)
         .bind(counts.applied)
@@ -275,8 +285,7 @@ pub async fn apply_staged(
         .bind(counts.discrepancies)
         .bind(now)
         .fetch_one(tx)
-        .await?;
-    Ok((file, runs))
+        .await
 }
 
 /// Outbox rows for what the lines did, a row for each stretch of lines. The counts are those of the events that the

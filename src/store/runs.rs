@@ -377,3 +377,12 @@ pub async fn is_used(connection: &mut PgConnection) -> sqlx::Result<bool> {
         .fetch_one(connection)
         .await
 }
+
+/// Locks runs in the order of their numbers, as every stage locks runs before files.
+pub async fn lock_all(tx: &mut PgConnection, run_ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query("SELECT FROM runs WHERE run_id = ANY ($1) ORDER BY run_id FOR UPDATE")
+        .bind(run_ids)
+        .execute(tx)
+        .await
+        .map(drop)
+}

@@ -64,6 +64,17 @@ pub async fn advance(
     lease: Lease,
     progress: &mut (dyn FnMut(&'static str, i64) + Send),
 ) -> Result<(), StageError> {
+    let advanced = advance_stages(ctx, lease, progress).await;
+    // Also after a fault: who tries next, perhaps another worker, need not wait until the lease runs out.
+    let released = lease.release(ctx).await;
+    advanced.and(released)
+}
+
+async fn advance_stages(
+    ctx: &Context,
+    lease: Lease,
+    progress: &mut (dyn FnMut(&'static str, i64) + Send),
+) -> Result<(), StageError> {
     plan::plan(ctx, lease, |candidates| progress("plan", candidates)).await?;
     seal::seal(ctx, lease, |items| progress("seal", items)).await?;
     let (delivered, held) = deliver::deliver(ctx, lease).await?;
@@ -71,7 +82,7 @@ pub async fn advance(
     for file in held {
         tracing::warn!(file = file.file_name, "held: compare with the bank, then decide");
     }
-    lease.release(ctx).await
+    Ok(())
 }
 
 /// Fires a schedule and stays until its run is handed over, by us or by the worker that has it.

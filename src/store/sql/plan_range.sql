@@ -102,11 +102,11 @@ WITH settings AS (
     FROM (SELECT lane, count(*) AS attempts FROM numbered GROUP BY lane) n
     WHERE l.run_id = $1 AND l.lane = n.lane
 ), told_planned AS (
-    -- One outbox row for each thousand: declaration.accepted where filed, declaration.paying, deduction.planned.
+    -- Up to three events each: declaration.accepted where filed, declaration.paying, deduction.planned.
     INSERT INTO outbox (kind, events, scope_id, first_key, last_key, created_at)
     SELECT 'planned', count(*) + count(*) FILTER (WHERE files) + CASE WHEN $20 THEN count(*) ELSE 0 END, $1, min(order_no), max(order_no), $17
     FROM numbered
-    GROUP BY lane, (number - 1) / $19
+    GROUP BY lane, (number - 1) / ($19 / 3)
     ORDER BY min(order_no)
 ), told_skipped AS (
     INSERT INTO outbox (kind, events, scope_id, first_key, last_key, created_at)
