@@ -3,5 +3,12 @@
 
 mod broker;
 mod embedded;
+mod files;
+mod guards;
 mod intake;
+mod permutations;
+mod races;
+mod runs;
+mod skips;
 mod support;
+mod workers;
