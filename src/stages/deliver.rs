@@ -70,9 +70,10 @@ async fn deliver_file(ctx: &Context, lease: Lease, file: &RequestFile) -> Result
         // The bank never looks at a .part, so writing it decides nothing yet.
         places.write_part(&folder, &bytes).map_err(later)?;
         crash_point("deliver: part written");
-        begin_delivery(ctx, lease, file).await?;
-        crash_point("deliver: delivering");
     }
+    // After a crash, too: whose run it is must be asked before the file gets the name under which the bank takes it.
+    begin_delivery(ctx, lease, file).await?;
+    crash_point("deliver: delivering");
     match places.left(&bytes).map_err(later)? {
         Left::Whole => {}
         Left::Part => places.finish(&folder, &bytes).map_err(later)?,
