@@ -28,7 +28,9 @@ async fn files_and_run(place: &Place) -> Vec<String> {
 #[tokio::test]
 async fn a_request_file_has_these_very_bytes_and_its_flag_says_so() {
     let place = Place::new().await;
-    place.take(&[at_bank("P1", "102", "张三"), at_bank("P2", "102", "𠮷田 明"), at_bank("P3", "105", "李四")].concat()).await;
+    place
+        .take(&[at_bank("P1", "102", "张三"), at_bank("P2", "102", "𠮷田 明"), at_bank("P3", "105", "李四")].concat())
+        .await;
     place.run().await;
     let bytes = |text: &str| encoding_rs::GB18030.encode(text).0.into_owned();
     let of_102 = bytes(
@@ -64,8 +66,7 @@ async fn a_run_fills_as_many_files_as_it_needs_and_loses_no_item() {
     place.take(&[amount_voided("P2", "void", "2026-04-15T00:30:00Z")]).await;
     place.seal(lease).await;
     place.deliver(lease).await;
-    let wanted =
-        ["102 1 delivered 2 3001.00", "102 2 delivered 2 3001.00", "102 3 delivered 1 1500.50", "run sent 1"];
+    let wanted = ["102 1 delivered 2 3001.00", "102 2 delivered 2 3001.00", "102 3 delivered 1 1500.50", "run sent 1"];
     assert_eq!(files_and_run(&place).await, wanted);
     let items: Vec<Vec<String>> = place
         .request_files("102")
@@ -76,7 +77,10 @@ async fn a_run_fills_as_many_files_as_it_needs_and_loses_no_item() {
         })
         .collect();
     assert_eq!(items, [vec!["AP1", "AP3"], vec!["AP4", "AP5"], vec!["AP6"]]);
-    assert_eq!(place.count("SELECT count(*) FROM attempt_status WHERE status = 'sent' AND file_name IS NOT NULL").await, 5);
+    assert_eq!(
+        place.count("SELECT count(*) FROM attempt_status WHERE status = 'sent' AND file_name IS NOT NULL").await,
+        5
+    );
     place.account().await;
 }
 
@@ -151,7 +155,8 @@ async fn after_a_crash_what_lies_in_the_folder_says_how_far_the_hand_over_came()
     ];
     for (number, (state, lies, refuses, held, left)) in cases.into_iter().enumerate() {
         let place =
-            Place::with(&[("PIKOU__GATEWAYS__BANK__REFUSES_REPEATED_NAMES", if refuses { "true" } else { "false" })]).await;
+            Place::with(&[("PIKOU__GATEWAYS__BANK__REFUSES_REPEATED_NAMES", if refuses { "true" } else { "false" })])
+                .await;
         place.take(&at_bank("P1", "102", "张三")).await;
         let lease = place.plan().await;
         place.seal(lease).await;
@@ -185,7 +190,11 @@ async fn after_a_crash_what_lies_in_the_folder_says_how_far_the_hand_over_came()
             assert_eq!(deliver::deliver(&place.ctx, lease).await.unwrap().0, 1, "case {number}");
             assert_eq!(place.texts(book).await, ["delivered"], "case {number}");
         }
-        assert_eq!(place.request_files("102"), [(NAME.to_owned(), bytes)], "case {number}: byte for byte what was sealed");
+        assert_eq!(
+            place.request_files("102"),
+            [(NAME.to_owned(), bytes)],
+            "case {number}: byte for byte what was sealed"
+        );
         assert_eq!(deliver::deliver(&place.ctx, lease).await.unwrap().0, 0, "case {number}: once");
         assert_eq!(place.data_of("request_file.delivered").await.len(), 1, "case {number}");
         place.account().await;

@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::support::*;
 
 /// Books in which everything has happened once. In the first run P1 has paid, P2 failed, P3 is out, P4 was withdrawn,
-/// P5's outcome is not known, P6 was skipped; the second run is planned with P2 and P7 and not sealed.
+/// P5's outcome is not known, P6 was skipped, P8 failed for good; the second run is planned with P2 and P7 and not sealed.
 async fn books() -> Place {
     let place = Place::new().await;
-    for payer in ["P1", "P2", "P3", "P4", "P5", "P6"] {
+    for payer in ["P1", "P2", "P3", "P4", "P5", "P6", "P8"] {
         place.take(&ready(payer, "1500.00")).await;
     }
     place.take(&[amount_voided("P6", "void-P6", "2026-04-03T00:00:00Z")]).await;
@@ -21,6 +21,7 @@ async fn books() -> Place {
         Row::paid(&order(1), "1500.00"),
         Row::failed(&order(2), "1500.00", "1001"),
         Row::failed(&order(5), "1500.00", "9001"),
+        Row::failed(&order(6), "1500.00", "2001"),
         Row::paid("P9999999999", "1.00"),
     ];
     place.reconcile("R1", &result_file("102_20260415_1_0001.txt", &rows)).await;
@@ -32,6 +33,7 @@ async fn books() -> Place {
         "P3 sent",
         "P4 withdrawn voided",
         "P5 unknown",
+        "P8 failed",
         "P2 planned",
         "P7 planned",
     ];
@@ -92,7 +94,11 @@ async fn nothing_is_owed_or_tried_or_paid_twice() {
         ("a second attempt after the first has paid", copy_attempt("P1", "X1"), "one_live_attempt"),
         ("a second declaration of one obligation", second_declaration.into(), "one_live_declaration"),
         ("a second settlement", settle("P1", "", ""), "settlements_pkey"),
-        ("a transaction number twice", settle("P3", "gateway_txn_no", "'TP000000100100000001'"), "a_transaction_settles_once"),
+        (
+            "a transaction number twice",
+            settle("P3", "gateway_txn_no", "'TP000000100100000001'"),
+            "a_transaction_settles_once",
+        ),
         ("a settlement of more", settle("P3", "amount", "a.amount + 0.01"), settlement),
         ("a settlement of less", settle("P5", "amount", "a.amount - 0.01"), settlement),
         ("a settlement of another declaration", settle("P3", "declaration_no", "'D000000100100000001'"), settlement),
@@ -103,7 +109,11 @@ async fn nothing_is_owed_or_tried_or_paid_twice() {
         ("a settlement of what is not sealed", settle("P7", "", ""), settlement),
         ("two runs in one slot", second_run.into(), "one_run_a_slot"),
         ("two active amounts", second_amount.into(), "one_active_amount"),
-        ("a voided amount made active beside another", second_amount.replace("'active'", "'superseded'"), "nobody: 1 rows"),
+        (
+            "a voided amount made active beside another",
+            second_amount.replace("'active'", "'superseded'"),
+            "nobody: 1 rows",
+        ),
         ("control: a settlement of what is out", settle("P3", "", ""), "nobody: 1 rows"),
         ("control: a settlement of what is unknown", settle("P5", "", ""), "nobody: 1 rows"),
         ("control: another attempt after a failure is withdrawn", copy_attempt("P4", "X1"), "nobody: 1 rows"),
@@ -130,8 +140,8 @@ async fn no_state_goes_where_the_rule_book_forbids_it() {
         ("a withdrawal without a reason", attempt("P3", "state = 'withdrawn'"), "a_withdrawal_has_its_reason"),
         ("failing what has paid", attempt("P1", "state = 'failed'"), "what_is_settled_does_not_change"),
         ("doubting what has paid", attempt("P1", "state = 'unknown'"), "what_is_settled_does_not_change"),
-        ("planning what has failed", attempt("P2", "state = 'planned'"), forward),
-        ("doubting what has failed", attempt("P2", "state = 'unknown'"), forward),
+        ("planning what has failed", attempt("P8", "state = 'planned'"), forward),
+        ("doubting what has failed", attempt("P8", "state = 'unknown'"), forward),
         ("planning what is unknown", attempt("P5", "state = 'planned'"), forward),
         ("reviving what was withdrawn", attempt("P4", "state = 'planned', withdrawal = NULL"), forward),
         ("a state of no name", attempt("P3", "state = 'lost'"), "attempts_state_check"),
@@ -151,14 +161,26 @@ async fn no_state_goes_where_the_rule_book_forbids_it() {
         ("a run of another day", run("business_date = '2026-04-16'"), "runs_move_forward"),
         ("a candidate without account", run("candidates = candidates + 1"), "every_candidate_is_accounted_for"),
         ("a closed run without its time", run("state = 'closed'"), "closed_when_it_says_so"),
-        ("a file sent again", file("state = 'sealed', delivered_at = NULL, delivering_at = NULL"), "request_files_move_forward"),
+        (
+            "a file sent again",
+            file("state = 'sealed', delivered_at = NULL, delivering_at = NULL"),
+            "request_files_move_forward",
+        ),
         ("other bytes after delivery", file("content = 'x'"), "request_files_move_forward"),
         ("another hash after delivery", file("sha256 = 'x'"), "request_files_move_forward"),
         ("more rows than outcomes", result("rows = rows + 1"), "every_row_has_one_outcome"),
         ("an outcome less", result("repeated = repeated - 1"), "every_row_has_one_outcome"),
         ("an applied file without counts", result("rows = NULL"), "applied_when_it_says_so"),
-        ("a settlement changed", "UPDATE settlements SET amount = amount + 1".into(), &evidence("UPDATE", "settlements")),
-        ("an outcome changed", "UPDATE attempt_outcomes SET code = '0000'".into(), &evidence("UPDATE", "attempt_outcomes")),
+        (
+            "a settlement changed",
+            "UPDATE settlements SET amount = amount + 1".into(),
+            &evidence("UPDATE", "settlements"),
+        ),
+        (
+            "an outcome changed",
+            "UPDATE attempt_outcomes SET code = '0000'".into(),
+            &evidence("UPDATE", "attempt_outcomes"),
+        ),
         ("control: failing what is out", attempt("P3", "state = 'failed'"), "nobody: 1 rows"),
     ];
     each_is_refused(&place, &cases).await;

@@ -253,10 +253,7 @@ async fn what_waits_for_its_enrolment_is_judged_when_that_comes() {
         ["P1 D1 2000.00 payable", "P2 D2 2000.00 awaiting_enrolment", "P3 D3 500.00 awaiting_enrolment"]
     );
     assert_eq!(place.take(&[enrolment("P2"), enrolment("P3")]).await, Taken { accepted: 2, ..Taken::default() });
-    assert_eq!(
-        place.declarations().await,
-        ["P1 D1 2000.00 payable", "P2 D2 2000.00 payable", "P3 D3 500.00 rejected"]
-    );
+    assert_eq!(place.declarations().await, ["P1 D1 2000.00 payable", "P2 D2 2000.00 payable", "P3 D3 500.00 rejected"]);
     assert_eq!(
         place.amounts().await,
         ["P1 1500.00 active", "P2 1500.00 superseded", "P2 1600.00 active"],
@@ -281,7 +278,12 @@ async fn nothing_personal_can_be_read_in_any_table() {
             enrolment_with("P1", "e", "2026-01-05T00:00:00Z", json!({"name": name, "id_number": number})),
             agreement_with("P1", "a", "2026-01-06T00:00:00Z", json!({"account_no": account, "account_name": holder})),
             amount_set("P1", "set", "2026-04-02T00:00:00Z", "1500.00"),
-            enrolment_with("P2", "bad", "2026-01-05T00:00:00Z", json!({"name": name, "id_number": number, "status": name})),
+            enrolment_with(
+                "P2",
+                "bad",
+                "2026-01-05T00:00:00Z",
+                json!({"name": name, "id_number": number, "status": name}),
+            ),
             enrolment_with("P1", "e", "2026-01-05T00:00:00Z", json!({"name": name, "id_number": account})),
         ])
         .await;

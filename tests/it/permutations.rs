@@ -52,7 +52,9 @@ async fn books(place: &Place, prefix: &str) -> Vec<String> {
         ),
         format!(
             "{} FROM agreements WHERE {like} ORDER BY 1",
-            bare("concat_ws(' ', payer_id, agreement_no, bank_code, status, batch_enabled, amount_max, fact_time, fact_id)")
+            bare(
+                "concat_ws(' ', payer_id, agreement_no, bank_code, status, batch_enabled, amount_max, fact_time, fact_id)"
+            )
         ),
         format!(
             "{} FROM amount_settings WHERE {like} ORDER BY 1",

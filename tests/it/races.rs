@@ -99,7 +99,14 @@ async fn rounds(
         let seen = endings.get_mut(&ending);
         *seen.unwrap_or_else(|| panic!("round {number}: {ending}")) += 1;
         // Out of the way of the next rounds' plans.
-        place.take(&[enrolment_with(&payer, &format!("moved-{payer}"), "2026-04-20T00:00:00Z", json!({"division_code": "310101"}))]).await;
+        place
+            .take(&[enrolment_with(
+                &payer,
+                &format!("moved-{payer}"),
+                "2026-04-20T00:00:00Z",
+                json!({"division_code": "310101"}),
+            )])
+            .await;
     }
     assert!(endings.values().all(|seen| *seen > 0), "not every ending came up: {endings:#?}");
 }
@@ -157,9 +164,8 @@ async fn a_void_and_a_new_amount_at_once_never_leave_the_voided_amount_in_the_fi
         let set = amount_set(&payer, &format!("anew-{payer}"), "2026-04-15T00:00:01Z", "1800.00");
         let run_id = round.race(vec![void, set]).await;
         // Whoever comes first: the void acts on the old amount alone, the newer one stands.
-        let versions = format!(
-            "SELECT amount || ' ' || state FROM amount_settings WHERE payer_id = '{payer}' ORDER BY fact_time"
-        );
+        let versions =
+            format!("SELECT amount || ' ' || state FROM amount_settings WHERE payer_id = '{payer}' ORDER BY fact_time");
         assert_eq!(place.texts(&versions).await, ["1500.00 voided", "1800.00 active"], "round {number}");
         let ending = round.outcome(run_id, &payer).await;
         let word = round.last_word(run_id, &payer).await;

@@ -49,7 +49,8 @@ fn void(payer: &str) -> Value {
 
 /// Payers of the first run, and what it left of them.
 async fn april(place: &Place) {
-    let payers = ["06-voided-late-paid", "09-paid", "10-paid-no-agreement", "11-in-flight", "12-in-flight-no-agreement"];
+    let payers =
+        ["06-voided-late-paid", "09-paid", "10-paid-no-agreement", "11-in-flight", "12-in-flight-no-agreement"];
     let failing = [("17-account-closed", "2001"), ("21-retried-enough", "1001")];
     for payer in payers.iter().chain(failing.iter().map(|(payer, _)| payer)) {
         place.take(&ready(payer, "1500.00")).await;
@@ -108,7 +109,11 @@ async fn each_candidate_that_is_not_deducted_has_the_first_reason_that_holds() {
     let neither = [
         // Elsewhere; paid by the payer alone; without any amount. None of them is a candidate.
         ready("31-guizhou", "1500.00"),
-        vec![enrolment("32-online"), agreement("32-online"), declaration("32-online", "D32", json!({"collect_by": "online"}))],
+        vec![
+            enrolment("32-online"),
+            agreement("32-online"),
+            declaration("32-online", "D32", json!({"collect_by": "online"})),
+        ],
         vec![enrolment("33-no-amount"), agreement("33-no-amount")],
         vec![enrolment("34-void-only"), agreement("34-void-only"), void("34-void-only")],
     ];

@@ -252,7 +252,12 @@ impl Place {
     /// The data of the events of one type, in order.
     pub async fn data_of(&self, kind: &str) -> Vec<Value> {
         let kind = format!("pikou.{kind}.v1");
-        self.events().await.into_iter().filter(|event| event["type"] == kind).map(|event| event["data"].clone()).collect()
+        self.events()
+            .await
+            .into_iter()
+            .filter(|event| event["type"] == kind)
+            .map(|event| event["data"].clone())
+            .collect()
     }
 
     /// Types of the events about one subject, in order.
