@@ -128,6 +128,10 @@ enum Lies {
     Foreign(&'static str),
 }
 
+/// State in the book, what lies in the folder, whether the bank refuses a name it has seen; then for which reason the
+/// file is held back, if it is, and what lies there afterwards.
+type Case = (&'static str, &'static [Lies], bool, Option<&'static str>, Vec<String>);
+
 const INTERRUPTED: &str = "the hand-over was interrupted, and the bank may have taken the file";
 const OTHER: &str = "another file lies under its name";
 
@@ -136,9 +140,7 @@ async fn after_a_crash_what_lies_in_the_folder_says_how_far_the_hand_over_came()
     use Lies::*;
     let ours = || vec![NAME.to_owned(), format!("{NAME}.ok")];
     let names = |ends: &[&str]| ends.iter().map(|end| format!("{NAME}{end}")).collect::<Vec<_>>();
-    // State in the book, what lies in the folder, whether the bank refuses a name it has seen; then what is held
-    // back for which reason, and what lies there afterwards.
-    let cases: [(&str, &[Lies], bool, Option<&str>, Vec<String>); 13] = [
+    let cases: [Case; 13] = [
         ("sealed", &[], false, None, ours()),
         ("sealed", &[CutShort(".part")], false, None, ours()),
         ("sealed", &[Foreign("")], false, Some(OTHER), names(&["", ".part"])),
