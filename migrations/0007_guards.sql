@@ -15,6 +15,12 @@ CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON run_skips FOR EACH STATEMENT EX
 CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON request_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON result_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON discrepancies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- Without its void an older amount that is still on its way would be collected.
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON amount_voids FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON run_lanes FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- What came in is never lost: a message whose row is gone would be taken again.
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON quarantine FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- The set checks below are EXECUTEd, so that each call is planned for its own number of rows; a plan kept from a first
 -- call of one row would loop over a million.
@@ -116,11 +122,13 @@ END $$;
 CREATE TRIGGER move_forward AFTER UPDATE ON declarations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION declarations_move_forward();
 
--- A file that was handed over is never changed, and only goes forward.
+-- A file stays what it was cut as, its bytes stay what they were sealed as, and it only goes forward.
 CREATE FUNCTION request_files_move_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF (OLD.state, NEW.state) NOT IN (('open', 'sealed'), ('open', 'empty'), ('sealed', 'delivering'), ('delivering', 'delivering'), ('delivering', 'delivered'))
-        OR (OLD.sha256 IS NOT NULL AND (OLD.sha256, OLD.items, OLD.total, OLD.file_name) IS DISTINCT FROM (NEW.sha256, NEW.items, NEW.total, NEW.file_name)) THEN
+        OR (OLD.run_id, OLD.lane, OLD.part, OLD.gateway, OLD.bank_code, OLD.file_name, OLD.first_order_no, OLD.last_order_no)
+            IS DISTINCT FROM (NEW.run_id, NEW.lane, NEW.part, NEW.gateway, NEW.bank_code, NEW.file_name, NEW.first_order_no, NEW.last_order_no)
+        OR (OLD.sha256 IS NOT NULL AND (OLD.sha256, OLD.content, OLD.items, OLD.total) IS DISTINCT FROM (NEW.sha256, NEW.content, NEW.items, NEW.total)) THEN
         RAISE EXCEPTION 'a request file does not change like that'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'request_files_move_forward';
     END IF;

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
-use crate::contract::events::{Data, Event, EventType, RequestFileData, Subject};
+use crate::contract::events::EventType;
 use crate::crypt::{Purpose, hex};
 use crate::store::request_files::{self, RequestFile};
 use crate::store::{outbox, runs};
@@ -70,9 +70,12 @@ async fn deliver_file(ctx: &Context, lease: Lease, file: &RequestFile) -> Result
         // The bank never looks at a .part, so writing it decides nothing yet.
         places.write_part(&folder, &bytes).map_err(later)?;
         crash_point("deliver: part written");
-        begin_delivery(ctx, lease, file).await?;
-        crash_point("deliver: delivering");
     }
+    // After a crash, too: whose run it is must be asked before the file gets the name under which the bank takes it.
+    if !begin_delivery(ctx, lease, file).await? {
+        return Ok(true);
+    }
+    crash_point("deliver: delivering");
     match places.left(&bytes).map_err(later)? {
         Left::Whole => {}
         Left::Part => places.finish(&folder, &bytes).map_err(later)?,
@@ -89,11 +92,14 @@ async fn deliver_file(ctx: &Context, lease: Lease, file: &RequestFile) -> Result
     Ok(true)
 }
 
-async fn begin_delivery(ctx: &Context, lease: Lease, file: &RequestFile) -> Result<(), StageError> {
+/// `false`: the bank has answered the file in the meantime, so it has it.
+async fn begin_delivery(ctx: &Context, lease: Lease, file: &RequestFile) -> Result<bool, StageError> {
     let mut tx = ctx.begin().await?;
     lease.lock(ctx, &mut tx).await?;
     request_files::set_delivering(&mut tx, file.file_id, ctx.clock.now()).await?;
-    Ok(tx.commit().await?)
+    let state = request_files::lock(&mut tx, file.file_id).await?.state;
+    tx.commit().await?;
+    Ok(state == "delivering")
 }
 
 async fn hold(ctx: &Context, lease: Lease, file: &RequestFile, reason: &str) -> Result<bool, StageError> {
@@ -110,22 +116,7 @@ async fn end_delivery(ctx: &Context, lease: Lease, file: &RequestFile) -> Result
     let mut tx = ctx.begin().await?;
     lease.lock(ctx, &mut tx).await?;
     if request_files::set_delivered(&mut tx, file, now).await? {
-        let event = Event {
-            kind: EventType::RequestFileDelivered,
-            subject: Subject::RequestFile(format!("{}/{}", file.gateway, file.file_name)),
-            sequence: 1,
-            causation: format!("run:{}", file.run_id),
-            time: now,
-            data: Data::RequestFile(RequestFileData {
-                run_id: file.run_id,
-                gateway: file.gateway.clone(),
-                bank_code: file.bank_code.clone(),
-                file_name: file.file_name.clone(),
-                items: file.items.unwrap_or(0),
-                total: file.total.map_or_else(String::new, |total| total.to_string()),
-                sha256: hex(file.sha256.as_deref().unwrap_or_default()),
-            }),
-        };
+        let event = telling::request_file_delivered(file, &format!("run:{}", file.run_id), now);
         outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
     }
     crash_point("deliver: before commit");

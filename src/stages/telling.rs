@@ -2,11 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::contract::events::{Data, DeclarationData, DeductionData, Event, EventType, RunData, Subject};
+use crate::contract::events::{
+    Data, DeclarationData, DeductionData, Event, EventType, RequestFileData, RunData, Subject,
+};
+use crate::crypt::hex;
 use crate::domain::declaration::PublicStatus;
 use crate::domain::money::Money;
 use crate::store::attempts::Withdrawn;
 use crate::store::declarations::DeclarationRecord;
+use crate::store::request_files::RequestFile;
 use crate::store::runs::Run;
 
 /// A sum as the wire carries it.
@@ -90,6 +94,26 @@ fn public_status(kind: EventType) -> PublicStatus {
         EventType::DeclarationWaiting | EventType::DeclarationPaying => PublicStatus::Processing,
         EventType::DeclarationVoided | EventType::DeclarationRejected => PublicStatus::Voided,
         _ => PublicStatus::Accepted,
+    }
+}
+
+/// A request file is with its bank: handed over by us, or answered by the bank.
+pub fn request_file_delivered(file: &RequestFile, causation: &str, now: DateTime<Utc>) -> Event {
+    Event {
+        kind: EventType::RequestFileDelivered,
+        subject: Subject::RequestFile(format!("{}/{}", file.gateway, file.file_name)),
+        sequence: 1,
+        causation: causation.to_owned(),
+        time: now,
+        data: Data::RequestFile(RequestFileData {
+            run_id: file.run_id,
+            gateway: file.gateway.clone(),
+            bank_code: file.bank_code.clone(),
+            file_name: file.file_name.clone(),
+            items: file.items.unwrap_or(0),
+            total: file.total.map_or_else(String::new, |total| total.to_string()),
+            sha256: hex(file.sha256.as_deref().unwrap_or_default()),
+        }),
     }
 }
 

@@ -204,6 +204,132 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The same place with some settings changed, as after a restart with another configuration.
+    pub fn under(&self, settings: &[(&str, &str)]) -> Context {
+        let settings = settings_for(self.folder.path(), &self.url, settings);
+        Context { settings: Arc::new(settings), ..self.other_worker() }
+    }
+
+    /// The same place, seen by another worker at another time.
+    pub fn at(&self, time: &str) -> Context {
+        Context { clock: Clock::Fixed(at(time)), ..self.other_worker() }
+    }
+
+    /// The answer in the books to each understood message: `id outcome code`.
+    pub async fn answers(&self) -> Vec<String> {
+        self.texts("SELECT id || ' ' || outcome || COALESCE(' ' || code, '') FROM messages ORDER BY seq").await
+    }
+
+    /// Every version of every amount: `payer amount state`.
+    pub async fn amounts(&self) -> Vec<String> {
+        let sql = "SELECT payer_id || ' ' || amount || ' ' || state FROM amount_settings ORDER BY payer_id, fact_time, fact_id";
+        self.texts(sql).await
+    }
+
+    /// `payer number amount state` of every declaration.
+    pub async fn declarations(&self) -> Vec<String> {
+        let sql = "SELECT payer_id || ' ' || declaration_no || ' ' || amount || ' ' || state FROM declarations
+                   ORDER BY payer_id, declaration_no";
+        self.texts(sql).await
+    }
+
+    /// `payer reason` of every skip of a run.
+    pub async fn skips(&self, run_id: i64) -> Vec<String> {
+        let sql = format!("SELECT payer_id || ' ' || reason FROM run_skips WHERE run_id = {run_id} ORDER BY payer_id");
+        self.texts(&sql).await
+    }
+
+    /// `payer amount status withdrawal` of every attempt of a run.
+    pub async fn attempts_of(&self, run_id: i64) -> Vec<String> {
+        let sql = format!(
+            "SELECT payer_id || ' ' || amount || ' ' || status || COALESCE(' ' || withdrawal, '') FROM attempt_status
+             WHERE run_id = {run_id} ORDER BY order_no"
+        );
+        self.texts(&sql).await
+    }
+
+    /// The data of the events of one type, in order.
+    pub async fn data_of(&self, kind: &str) -> Vec<Value> {
+        let kind = format!("pikou.{kind}.v1");
+        self.events()
+            .await
+            .into_iter()
+            .filter(|event| event["type"] == kind)
+            .map(|event| event["data"].clone())
+            .collect()
+    }
+
+    /// Types of the events about one subject, in order.
+    pub async fn told_of(&self, subject: &str) -> Vec<String> {
+        let told = self.told().await;
+        told.into_iter().filter(|(_, about, _)| about == subject).map(|(kind, _, _)| kind).collect()
+    }
+
+    /// Bank 102 answers a run's first file: the payers named get their code, everybody else has paid.
+    pub async fn answer(&self, run_id: i64, codes: &[(&str, &str)]) -> Outcome {
+        let sent: Vec<(String, String, String, String)> = sqlx::query_as(
+            "SELECT order_no, payer_id, amount::text, file_name FROM attempt_status
+             WHERE run_id = $1 AND status = 'sent' AND file_name LIKE '102%' ORDER BY order_no",
+        )
+        .bind(run_id)
+        .fetch_all(&self.ctx.pool)
+        .await
+        .unwrap();
+        let rows: Vec<Row> = sent
+            .iter()
+            .map(|(order_no, payer, amount, _)| match codes.iter().find(|(of, _)| of == payer) {
+                Some((_, code)) => Row::failed(order_no, amount, code),
+                None => Row::paid(order_no, amount),
+            })
+            .collect();
+        let request = &sent.first().expect("something was sent").3;
+        self.reconcile(&format!("R_{request}"), &result_file(request, &rows)).await
+    }
+
+    /// Lets the lease of a run run out, as if its worker had been paused.
+    pub async fn expire_lease(&self, run_id: i64) {
+        sqlx::query("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE run_id = $1")
+            .bind(run_id)
+            .execute(&self.ctx.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Tries a statement and undoes it: who refuses it is the name of a constraint, or what a trigger says.
+    pub async fn refused_by(&self, sql: &str) -> String {
+        let mut tx = self.ctx.pool.begin().await.unwrap();
+        let tried = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut *tx).await;
+        tx.rollback().await.unwrap();
+        match tried {
+            Ok(done) => format!("nobody: {} rows", done.rows_affected()),
+            Err(sqlx::Error::Database(error)) => {
+                error.constraint().map_or_else(|| error.message().to_owned(), str::to_owned)
+            }
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+}
+
+/// The same dice for the same seed (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
 pub fn read_folder(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
@@ -288,6 +414,12 @@ pub fn declaration(payer: &str, number: &str, fields: Value) -> Value {
 /// A payer who is enrolled, has signed and has set an amount: the next run deducts it.
 pub fn ready(payer: &str, amount: &str) -> Vec<Value> {
     vec![enrolment(payer), agreement(payer), amount_set(payer, &format!("set-{payer}"), "2026-04-02T00:00:00Z", amount)]
+}
+
+/// A message with some fields of its data replaced.
+pub fn with_data(mut message: Value, fields: Value) -> Value {
+    merge(&mut message["data"], fields);
+    message
 }
 
 fn merge(data: &mut Value, fields: Value) {
