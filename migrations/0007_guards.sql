@@ -149,6 +149,15 @@ BEGIN
 END $$;
 CREATE TRIGGER move_forward BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION runs_move_forward();
 
+-- What was said stays as it was said: only what we made of it changes.
+CREATE TRIGGER as_it_came BEFORE UPDATE ON result_files FOR EACH ROW
+    WHEN ((OLD.sha256, OLD.content, OLD.gateway) IS DISTINCT FROM (NEW.sha256, NEW.content, NEW.gateway)
+          OR (OLD.state = 'applied' AND (OLD.file_name, OLD.bank_code) IS DISTINCT FROM (NEW.file_name, NEW.bank_code)))
+    EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER as_it_came BEFORE UPDATE ON amount_settings FOR EACH ROW
+    WHEN ((OLD.amount, OLD.channel) IS DISTINCT FROM (NEW.amount, NEW.channel)) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE ON run_skips FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
 CREATE VIEW attempt_status AS
 SELECT a.order_no, a.payer_id, a.run_id, a.lane, a.declaration_no, a.agreement_no, a.amount, a.withdrawal,
        CASE WHEN s.order_no IS NOT NULL THEN 'succeeded'

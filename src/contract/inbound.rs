@@ -95,6 +95,17 @@ impl Message {
         }
     }
 
+    /// The number of the declaration it is about.
+    pub fn declaration_no(&self) -> Option<&str> {
+        match self {
+            Message::DeclarationSubmitted(message) => Some(&message.declaration_no),
+            Message::EnrolmentChanged(_)
+            | Message::AgreementChanged(_)
+            | Message::AmountSet(_)
+            | Message::AmountVoided(_) => None,
+        }
+    }
+
     /// Understands an event. `insurance_types` is the configured list: another one is a sender that we do not
     /// know, or a setting that is missing, and worth a person's look rather than a refusal to the payer.
     pub fn read(envelope: &Envelope, insurance_types: &[InsuranceType]) -> Result<Message, NotUnderstood> {

@@ -12,6 +12,7 @@ use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::EventType;
 use crate::crypt::Purpose;
+use crate::domain::attempt::Withdrawal;
 use crate::domain::money::Money;
 use crate::gateway::{BankFile, RenderRequest, Rendered, RequestHead, RequestItem};
 use crate::store::amount_settings::decode_money;
@@ -66,6 +67,8 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
     let mut connection = ctx.pool.acquire().await?;
     let items = request_files::items(&mut connection, file).await?;
     drop(connection);
+    // An agreement that went to another bank since the decision must not be written into this bank's file.
+    let elsewhere = items.iter().filter(|item| item.account_no.is_none()).map(|item| item.order_no.clone()).collect();
     let bank = bank(ctx, &file.bank_code)?;
     let rendered = render(ctx, bank, &head(run, file.part), &items)?;
     if rendered.file_name != file.file_name {
@@ -78,11 +81,14 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
     if request_files::lock(&mut tx, file.file_id).await?.state != "open" {
         return Ok(0);
     }
-    let held_back: Vec<String> = rendered.held_back.iter().map(|held| held.order_no.clone()).collect();
-    if !held_back.is_empty() {
-        let withdrawn = attempts::withdraw_unencodable(&mut tx, &held_back).await?;
+    let causation = format!("run:{}", run.run_id);
+    let unencodable: Vec<String> = rendered.held_back.iter().map(|held| held.order_no.clone()).collect();
+    for (order_nos, reason) in [(unencodable, Withdrawal::Unencodable), (elsewhere, Withdrawal::NoAgreement)] {
+        if order_nos.is_empty() {
+            continue;
+        }
+        let withdrawn = attempts::withdraw_items(&mut tx, &order_nos, reason).await?;
         runs::count_withdrawn(&mut tx, run.run_id, withdrawn.len() as i64).await?;
-        let causation = format!("run:{}", run.run_id);
         let events: Vec<_> = withdrawn.iter().flat_map(|row| telling::withdrawn(row, &causation, now)).collect();
         outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     }
@@ -108,14 +114,15 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
 fn render(ctx: &Context, bank: &BankFile, head: &RequestHead, items: &[Item]) -> Result<Rendered, StageError> {
     let mut opened = Vec::with_capacity(items.len());
     for item in items {
-        let account_no = ctx.keys.open_text(Purpose::AccountNumber, &item.account_no)?;
-        let account_name = ctx.keys.open_text(Purpose::AccountName, &item.account_name)?;
-        opened.push((account_no, account_name, decode_money(item.amount)?));
+        if let (Some(account_no), Some(account_name)) = (&item.account_no, &item.account_name) {
+            let account_no = ctx.keys.open_text(Purpose::AccountNumber, account_no)?;
+            let account_name = ctx.keys.open_text(Purpose::AccountName, account_name)?;
+            opened.push((item, account_no, account_name, decode_money(item.amount)?));
+        }
     }
-    let items: Vec<RequestItem<'_>> = items
+    let items: Vec<RequestItem<'_>> = opened
         .iter()
-        .zip(&opened)
-        .map(|(item, (account_no, account_name, amount))| RequestItem {
+        .map(|(item, account_no, account_name, amount)| RequestItem {
             order_no: &item.order_no,
             agreement_no: &item.agreement_no,
             account_no,

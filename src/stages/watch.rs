@@ -9,7 +9,6 @@ use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::refusal::RefusalCode;
 use crate::crypt::Purpose;
 use crate::domain::declaration::Kind;
-use crate::domain::identity::PayerId;
 use crate::store::{declarations, gates, messages, outbox};
 
 /// Messages in one transaction.
@@ -35,8 +34,7 @@ async fn end_some(ctx: &Context) -> Result<usize, StageError> {
         return Ok(0);
     }
     gates::share(&mut tx).await?;
-    let payers: Vec<PayerId> = overdue.iter().filter_map(|(_, _, payer)| PayerId::new(payer)).collect();
-    gates::payers(&mut tx, payers.iter()).await?;
+    gates::keys(&mut tx, overdue.iter().map(|(_, _, payer)| payer.as_str())).await?;
     let keys: Vec<(String, String)> = overdue.iter().map(|(source, id, _)| (source.clone(), id.clone())).collect();
     let mut ended = Vec::with_capacity(overdue.len());
     for message in messages::raw(&mut tx, &keys).await? {

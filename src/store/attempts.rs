@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use crate::domain::attempt::Withdrawal;
+
 /// An attempt that was withdrawn, with what became of its declaration.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Withdrawn {
@@ -44,12 +46,16 @@ pub async fn withdraw_outdated_of_payers(tx: &mut PgConnection, payers: &[&str])
     sqlx::query_as(AssertSqlSafe(OF_PAYERS.as_str())).bind(payers).fetch_all(tx).await
 }
 
-/// An item that the bank's file cannot hold: its attempt is withdrawn before the file is sealed, its declaration is
-/// payable again.
-pub async fn withdraw_unencodable(tx: &mut PgConnection, order_nos: &[String]) -> sqlx::Result<Vec<Withdrawn>> {
+/// Items that the bank's file cannot hold, or whose agreement has gone to another bank: their attempts are withdrawn before
+/// the file is sealed, their declarations are payable again.
+pub async fn withdraw_items(
+    tx: &mut PgConnection,
+    order_nos: &[String],
+    reason: Withdrawal,
+) -> sqlx::Result<Vec<Withdrawn>> {
     sqlx::query_as(
         "WITH withdrawn AS (
-             UPDATE attempts SET state = 'withdrawn', withdrawal = 'unencodable', sequence = sequence + 1
+             UPDATE attempts SET state = 'withdrawn', withdrawal = $2, sequence = sequence + 1
              WHERE order_no = ANY ($1) AND state = 'planned'
              RETURNING order_no, payer_id, run_id, lane, declaration_no, amount, sequence
          ), freed AS (
@@ -59,13 +65,14 @@ pub async fn withdraw_unencodable(tx: &mut PgConnection, order_nos: &[String]) -
              RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.channel, d.period_from, d.period_to, d.state, d.sequence
          )
          SELECT w.order_no, w.payer_id, w.run_id, w.declaration_no, w.amount, f.insurance_type, f.kind, f.channel, f.period_from,
-                f.period_to, 'unencodable' AS reason, w.sequence, f.state AS declaration_state,
+                f.period_to, $2 AS reason, w.sequence, f.state AS declaration_state,
                 f.sequence AS declaration_sequence, l.gateway, l.bank_code
          FROM withdrawn w JOIN freed f USING (declaration_no, payer_id)
          JOIN run_lanes l ON l.run_id = w.run_id AND l.lane = w.lane
          ORDER BY w.order_no",
     )
     .bind(order_nos)
+    .bind(reason.as_str())
     .fetch_all(tx)
     .await
 }

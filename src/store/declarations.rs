@@ -127,7 +127,9 @@ pub async fn void_outdated(
                            WHERE s.insurance_type = $1 AND s.valid_year = $2 AND s.payer_id = d.payer_id
                              AND s.fact_time = d.setting_time AND s.fact_id = d.setting_id AND s.state = 'active')
          RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.amount, d.channel,
-                   d.sequence, 'setting_changed' AS reason",
+                   d.sequence, CASE WHEN EXISTS (SELECT FROM amount_settings s
+                                                 WHERE s.insurance_type = $1 AND s.valid_year = $2 AND s.payer_id = d.payer_id
+                                                   AND s.state = 'active') THEN 'setting_changed' ELSE 'voided' END AS reason",
     )
     .bind(insurance_type)
     .bind(valid_year)

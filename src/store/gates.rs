@@ -8,11 +8,9 @@
 
 use sqlx::PgConnection;
 
-use crate::domain::identity::PayerId;
-
 const GATE: i64 = 0x7069_6b6f_7501;
 const RELAY: i64 = 0x7069_6b6f_7502;
-const PAYERS: i32 = 0x7069;
+const KEYS: i32 = 0x7069;
 
 /// Shared by intake.
 pub async fn share(tx: &mut PgConnection) -> sqlx::Result<()> {
@@ -24,14 +22,15 @@ pub async fn own(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GATE).execute(tx).await.map(drop)
 }
 
-/// The payers of a batch, in one order for everybody. A collision of hashes only makes two payers wait for each other.
-pub async fn payers(tx: &mut PgConnection, payers: impl Iterator<Item = &PayerId>) -> sqlx::Result<()> {
-    let mut keys: Vec<i32> = payers.map(|payer| hash(payer.as_str())).collect();
-    keys.sort_unstable();
-    keys.dedup();
+/// The payers and declaration numbers of a batch, in one order for everybody. A collision of hashes only makes two
+/// wait for each other.
+pub async fn keys<'k>(tx: &mut PgConnection, keys: impl Iterator<Item = &'k str>) -> sqlx::Result<()> {
+    let mut hashes: Vec<i32> = keys.map(hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
     sqlx::query("SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key")
-        .bind(PAYERS)
-        .bind(keys)
+        .bind(KEYS)
+        .bind(hashes)
         .execute(tx)
         .await
         .map(drop)

@@ -32,8 +32,9 @@ const COLUMNS: &str = "file_id, run_id, lane, part, gateway, bank_code, file_nam
 pub struct Item {
     pub order_no: String,
     pub agreement_no: String,
-    pub account_no: Vec<u8>,
-    pub account_name: Vec<u8>,
+    /// Account and its holder, where the agreement is still with the file's bank.
+    pub account_no: Option<Vec<u8>>,
+    pub account_name: Option<Vec<u8>>,
     pub amount: Decimal,
 }
 
@@ -49,7 +50,6 @@ pub struct Part {
 }
 
 /// Cuts the planned attempts of a run into files of at most `items_max` items, in the order of their numbers.
-/// A range reaches up to the next file's first order, so that no order lies between two files.
 pub async fn cut(tx: &mut PgConnection, run_id: i64, items_max: i64) -> sqlx::Result<Vec<Part>> {
     sqlx::query_as(
         "SELECT n.lane, l.gateway, l.bank_code, n.part, min(n.order_no) AS first_order_no, max(n.order_no) AS last_order_no
@@ -101,13 +101,17 @@ pub async fn all(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<
 pub async fn items(connection: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Vec<Item>> {
     sqlx::query_as(
         "SELECT a.order_no, a.agreement_no, g.account_no, g.account_name, a.amount
-         FROM attempts a JOIN agreements g ON g.payer_id = a.payer_id AND g.agreement_no = a.agreement_no
+         FROM attempts a
+         LEFT JOIN agreements g ON g.payer_id = a.payer_id AND g.agreement_no = a.agreement_no
+             AND g.gateway = $4 AND g.bank_code = $5
          WHERE a.order_no BETWEEN $1 AND $2 AND a.run_id = $3 AND a.state = 'planned'
          ORDER BY a.order_no",
     )
     .bind(&file.first_order_no)
     .bind(&file.last_order_no)
     .bind(file.run_id)
+    .bind(&file.gateway)
+    .bind(&file.bank_code)
     .fetch_all(connection)
     .await
 }

@@ -1,7 +1,8 @@
 //! Request files: their bytes, how they are cut, and how they are handed over whatever a crash has left.
 
 use pikou::crypt::Purpose;
-use pikou::stages::deliver::{self, hex};
+use pikou::crypt::hex;
+use pikou::stages::deliver;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

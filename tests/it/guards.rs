@@ -191,6 +191,31 @@ fn evidence(verb: &str, table: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_was_said_stays_as_it_was_said() {
+    let place = Place::new().await;
+    place.take(&ready("P1", "1500.00")).await;
+    let mut voided = ready("P2", "1500.00");
+    voided.push(amount_voided("P2", "void-P2", "2026-04-05T00:00:00Z"));
+    place.take(&voided).await;
+    place.run().await;
+    place.reconcile("r", &result_file("r", &[])).await;
+    for (table, change) in [
+        ("result_files", "content = 'x'"),
+        ("result_files", "sha256 = 'x'"),
+        ("result_files", "file_name = 'x'"),
+        ("amount_settings", "amount = 1"),
+        ("amount_settings", "channel = 'x'"),
+        ("run_skips", "reason = 'not_due'"),
+    ] {
+        assert!(place.count(&format!("SELECT count(*) FROM {table}")).await > 0, "{table} is empty");
+        let change = format!("UPDATE {table} SET {change}");
+        let refused = sqlx::query(sqlx::AssertSqlSafe(change.clone())).execute(&place.ctx.pool).await;
+        let refused = refused.map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("its rows are evidence"), "{change}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_evidence_is_never_deleted() {
     let place = books().await;
     let tables = [

@@ -9,6 +9,7 @@ mod embedded;
 mod files;
 mod guards;
 mod intake;
+mod not_again;
 mod permutations;
 mod process;
 mod races;

@@ -119,7 +119,9 @@ async fn take_batch(
 
     let mut tx = ctx.begin().await?;
     gates::share(&mut tx).await?;
-    gates::payers(&mut tx, understood().map(|message| message.message.payer_id())).await?;
+    let payers = understood().map(|message| message.message.payer_id().as_str());
+    let numbers = understood().filter_map(|message| message.message.declaration_no());
+    gates::keys(&mut tx, payers.chain(numbers)).await?;
 
     // Which are new? The first of a kind within the batch counts as new, too.
     let sources: Vec<&str> = understood().map(|message| message.source.as_str()).collect();

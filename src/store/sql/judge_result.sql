@@ -19,7 +19,7 @@ WITH lines AS (
     WINDOW of_order AS (PARTITION BY l.order_no ORDER BY l.line_no)
 ), known AS (
     SELECT l.*, a.payer_id, a.run_id, a.declaration_no, a.amount AS ours, a.state AS attempt_state, a.withdrawal, a.sequence,
-           a.declaration_sequence, r.sealed_at, r.valid_year, r.retry_runs,
+           a.declaration_sequence, f.file_id, r.valid_year, r.retry_runs,
            s.order_no IS NOT NULL AS settled, s.gateway_txn_no AS settled_txn_no, s.amount AS settled_amount,
            t.order_no IS NOT NULL AS txn_known,
            o.class AS last_class, o.code AS last_code,
@@ -29,6 +29,8 @@ WITH lines AS (
         JOIN runs r ON r.run_id = a.run_id
         JOIN run_lanes n ON n.run_id = a.run_id AND n.lane = a.lane AND n.gateway = $1 AND n.bank_code = $2)
         ON a.order_no = l.order_no
+    LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+        AND f.state IN ('sealed', 'delivering', 'delivered')
     LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
     LEFT JOIN settlements t ON t.gateway = $1 AND t.bank_code = $2 AND t.gateway_txn_no = l.gateway_txn_no
         AND t.order_no <> l.order_no AND l.class = 'success'
@@ -39,7 +41,7 @@ WITH lines AS (
     LEFT JOIN LATERAL (SELECT discrepancy_id FROM discrepancies d
                        WHERE d.order_no = l.order_no AND d.gateway = $1 AND d.bank_code = $2 AND d.state = 'open'
                          AND d.amount_theirs = l.amount AND d.code = l.code
-                         AND (d.kind <> 'unknown_order' OR r.sealed_at IS NULL OR a.state = 'withdrawn')
+                         AND (d.kind <> 'unknown_order' OR f.file_id IS NULL OR a.state = 'withdrawn')
                          AND d.gateway_txn_no IS NOT DISTINCT FROM l.gateway_txn_no LIMIT 1) d ON true
 ), verdicts AS (
     SELECT k.*,
@@ -47,7 +49,7 @@ WITH lines AS (
                WHEN fault IS NOT NULL THEN 'unparsable_row'
                WHEN complained OR copy > 1 THEN 'repeated'
                -- Not ours to have sent: unheard of, not sealed, or withdrawn.
-               WHEN payer_id IS NULL OR sealed_at IS NULL OR attempt_state = 'withdrawn' THEN
+               WHEN payer_id IS NULL OR file_id IS NULL OR attempt_state = 'withdrawn' THEN
                    CASE WHEN class = 'success' AND withdrawal = 'voided' THEN 'paid_after_void' ELSE 'unknown_order' END
                WHEN settled THEN
                    CASE WHEN class IS NULL THEN 'unknown_code'
@@ -74,5 +76,5 @@ WITH lines AS (
 SELECT v.*,
        -- An open attempt about which somebody must decide is unknown until then.
        v.verdict IN ('contradiction', 'unknown_code', 'amount_differs') AND NOT v.settled AND v.attempt_state IN ('planned', 'unknown')
-           AND v.sealed_at IS NOT NULL AND v.nth = 1 AS doubt
+           AND v.file_id IS NOT NULL AND v.nth = 1 AS doubt
 FROM verdicts v
