@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 use super::{PAUSE_FIRST, PAUSE_MAX, pause_until, report};
@@ -52,6 +53,8 @@ pub async fn drain_with(ctx: &Context, mut progress: impl FnMut(usize)) -> Resul
         }
     };
     close(sink).await;
+    // Said goodbye to, or the server would hold the lock a moment longer than we do.
+    let _ = connection.close().await;
     drained
 }
 
@@ -70,6 +73,7 @@ async fn relay(ctx: &Context, shutdown: &CancellationToken, pause: &mut Duration
         }
     }
     close(sink).await;
+    let _ = connection.close().await;
     Ok(())
 }
 

@@ -93,6 +93,7 @@ pub async fn run_now(
     progress: &mut (dyn FnMut(&'static str, i64) + Send),
 ) -> Result<i64, StageError> {
     let run_id = plan::fire(ctx, schedule, date).await?;
+    let mut said = false;
     loop {
         let mut connection = ctx.pool.acquire().await?;
         let run = store::runs::get(&mut connection, run_id).await?;
@@ -106,7 +107,13 @@ pub async fn run_now(
                 return Ok(run_id);
             }
             // A worker that died lets go when its lease runs out.
-            None => tokio::time::sleep(LEASE_POLL).await,
+            None => {
+                if !std::mem::replace(&mut said, true) {
+                    let seconds = ctx.settings.run.lease_seconds;
+                    tracing::info!(run_id, "another worker has the run; one that died lets go within {seconds} s");
+                }
+                tokio::time::sleep(LEASE_POLL).await;
+            }
         }
     }
 }
