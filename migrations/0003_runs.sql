@@ -94,7 +94,7 @@ CREATE TABLE attempts (
     agreement_no         text COLLATE "C" NOT NULL,
     amount               numeric(14,2) NOT NULL CHECK (amount > 0),
     state                text NOT NULL CHECK (state IN ('planned', 'withdrawn', 'failed', 'unknown')),
-    withdrawal           text,
+    withdrawal           text CHECK (withdrawal IN ('voided', 'setting_changed', 'no_agreement', 'enrolment_closed', 'unencodable', 'cancelled')),
     declaration_sequence bigint NOT NULL,
     sequence             bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (order_no, payer_id),

@@ -35,10 +35,11 @@ impl SettingState {
         }
     }
 
+    pub const ALL: [SettingState; 4] =
+        [SettingState::Active, SettingState::Superseded, SettingState::Voided, SettingState::Expired];
+
     pub fn parse(text: &str) -> Option<SettingState> {
-        [SettingState::Active, SettingState::Superseded, SettingState::Voided, SettingState::Expired]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        SettingState::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

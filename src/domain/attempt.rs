@@ -11,6 +11,9 @@ pub enum AttemptState {
 }
 
 impl AttemptState {
+    pub const ALL: [AttemptState; 4] =
+        [AttemptState::Planned, AttemptState::Withdrawn, AttemptState::Failed, AttemptState::Unknown];
+
     pub fn as_str(self) -> &'static str {
         match self {
             AttemptState::Planned => "planned",

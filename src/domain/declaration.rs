@@ -15,6 +15,14 @@ pub enum DeclarationState {
 }
 
 impl DeclarationState {
+    pub const ALL: [DeclarationState; 5] = [
+        DeclarationState::AwaitingEnrolment,
+        DeclarationState::Payable,
+        DeclarationState::Paying,
+        DeclarationState::Voided,
+        DeclarationState::Rejected,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             DeclarationState::AwaitingEnrolment => "awaiting_enrolment",

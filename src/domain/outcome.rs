@@ -24,10 +24,11 @@ impl OutcomeClass {
         }
     }
 
+    pub const ALL: [OutcomeClass; 4] =
+        [OutcomeClass::Success, OutcomeClass::Retryable, OutcomeClass::Final, OutcomeClass::Unknown];
+
     pub fn parse(text: &str) -> Option<OutcomeClass> {
-        [OutcomeClass::Success, OutcomeClass::Retryable, OutcomeClass::Final, OutcomeClass::Unknown]
-            .into_iter()
-            .find(|class| class.as_str() == text)
+        OutcomeClass::ALL.into_iter().find(|class| class.as_str() == text)
     }
 }
 

@@ -39,12 +39,7 @@ pub async fn planned(connection: &mut PgConnection, range: &Range) -> sqlx::Resu
          WHERE a.run_id = $1 AND a.order_no BETWEEN $2 AND $3
          ORDER BY a.order_no"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(range.scope_id)
-        .bind(&range.first_key)
-        .bind(&range.last_key)
-        .fetch_all(connection)
-        .await
+    rows(connection, sql, range).await
 }
 
 /// Attempts in a delivered file, between two order numbers.
@@ -58,12 +53,7 @@ pub async fn sent(connection: &mut PgConnection, range: &Range) -> sqlx::Result<
          WHERE f.file_id = $1
          ORDER BY a.order_no"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(range.scope_id)
-        .bind(&range.first_key)
-        .bind(&range.last_key)
-        .fetch_all(connection)
-        .await
+    rows(connection, sql, range).await
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -78,17 +68,11 @@ pub struct SkipRow {
 
 /// Skips of a run, between two payers.
 pub async fn skipped(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<SkipRow>> {
-    sqlx::query_as(
-        "SELECT k.run_id, k.payer_id, k.reason, r.insurance_type, r.period_from, r.period_to
+    let sql = "SELECT k.run_id, k.payer_id, k.reason, r.insurance_type, r.period_from, r.period_to
          FROM run_skips k JOIN runs r ON r.run_id = k.run_id
          WHERE k.run_id = $1 AND k.payer_id BETWEEN $2 AND $3
-         ORDER BY k.payer_id",
-    )
-    .bind(range.scope_id)
-    .bind(&range.first_key)
-    .bind(&range.last_key)
-    .fetch_all(connection)
-    .await
+         ORDER BY k.payer_id";
+    rows(connection, sql.to_owned(), range).await
 }
 
 /// A booked success.
@@ -118,19 +102,13 @@ pub struct SettlementRow {
 
 /// Settlements of a result file, between two lines.
 pub async fn settled(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<SettlementRow>> {
-    sqlx::query_as(
-        "SELECT s.line_no, s.order_no, s.payer_id, a.run_id, s.declaration_no, s.insurance_type, s.kind, s.period_from, s.period_to,
+    let sql = "SELECT s.line_no, s.order_no, s.payer_id, a.run_id, s.declaration_no, s.insurance_type, s.kind, s.period_from, s.period_to,
                 s.valid_year, s.amount, s.channel, s.gateway, s.bank_code, s.gateway_txn_no, s.settled_at, s.booked_at,
                 s.sequence, s.declaration_sequence, s.amount_sequence
          FROM settlements s JOIN attempts a ON a.order_no = s.order_no AND a.payer_id = s.payer_id
          WHERE s.result_file_id = $1 AND s.line_no BETWEEN $2::bigint AND $3::bigint
-         ORDER BY s.line_no",
-    )
-    .bind(range.scope_id)
-    .bind(&range.first_key)
-    .bind(&range.last_key)
-    .fetch_all(connection)
-    .await
+         ORDER BY s.line_no";
+    rows(connection, sql.to_owned(), range).await
 }
 
 /// A result row that did not settle.
@@ -164,12 +142,7 @@ pub async fn not_settled(connection: &mut PgConnection, range: &Range) -> sqlx::
          WHERE o.result_file_id = $1 AND o.line_no BETWEEN $2::bigint AND $3::bigint
          ORDER BY o.line_no"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(range.scope_id)
-        .bind(&range.first_key)
-        .bind(&range.last_key)
-        .fetch_all(connection)
-        .await
+    rows(connection, sql, range).await
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -190,16 +163,23 @@ pub struct DiscrepancyRow {
 
 /// Discrepancies of a result file, between two numbers.
 pub async fn discrepancies(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<DiscrepancyRow>> {
-    sqlx::query_as(
-        "SELECT discrepancy_id, kind, gateway, bank_code, result_file_id, line_no, order_no, payer_id, amount_ours, amount_theirs,
+    let sql = "SELECT discrepancy_id, kind, gateway, bank_code, result_file_id, line_no, order_no, payer_id, amount_ours, amount_theirs,
                 code, opened_at
          FROM discrepancies
          WHERE result_file_id = $1 AND discrepancy_id BETWEEN $2::bigint AND $3::bigint
-         ORDER BY discrepancy_id",
-    )
-    .bind(range.scope_id)
-    .bind(&range.first_key)
-    .bind(&range.last_key)
-    .fetch_all(connection)
-    .await
+         ORDER BY discrepancy_id";
+    rows(connection, sql.to_owned(), range).await
+}
+
+/// $1 is the scope, $2 and $3 the first and last key of the range.
+async fn rows<R>(connection: &mut PgConnection, sql: String, range: &Range) -> sqlx::Result<Vec<R>>
+where
+    R: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
+{
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(range.scope_id)
+        .bind(&range.first_key)
+        .bind(&range.last_key)
+        .fetch_all(connection)
+        .await
 }

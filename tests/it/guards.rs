@@ -1,5 +1,12 @@
 //! What no statement may do, whoever writes it: each tries to get round a guard and is refused by its name.
 
+use std::collections::BTreeSet;
+
+use pikou::domain::amount_setting::SettingState;
+use pikou::domain::attempt::{AttemptState, Withdrawal};
+use pikou::domain::declaration::DeclarationState;
+use pikou::domain::discrepancy::DiscrepancyKind;
+use pikou::domain::eligibility::SkipReason;
 use serde_json::json;
 
 use crate::support::*;
@@ -272,4 +279,34 @@ async fn the_bytes_of_a_sealed_file_do_not_change_on_their_way() {
     let twice = "INSERT INTO request_files (run_id, lane, part, gateway, bank_code, file_name, first_order_no, last_order_no, state)
          SELECT run_id, lane, part + 1, gateway, bank_code, file_name, first_order_no, last_order_no, 'open' FROM request_files";
     assert_eq!(place.refused_by(twice).await, "a_name_is_used_once");
+}
+
+/// The words that the CHECK of a column allows.
+async fn words(place: &Place, table: &str, column: &str) -> BTreeSet<String> {
+    let sql = format!(
+        "SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c
+         JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+         WHERE c.conrelid = '{table}'::regclass AND c.contype = 'c' AND a.attname = '{column}'"
+    );
+    let checks = place.texts(&sql).await;
+    checks.iter().flat_map(|check| check.split('\'').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn the_words_of_the_database_are_those_of_the_rule_book() {
+    let place = Place::new().await;
+    fn all<T: Copy>(list: &[T], word: fn(T) -> &'static str) -> BTreeSet<String> {
+        list.iter().map(|item| word(*item).to_owned()).collect()
+    }
+    let expected = [
+        ("attempts", "state", all(&AttemptState::ALL, AttemptState::as_str)),
+        ("attempts", "withdrawal", all(&Withdrawal::ALL, Withdrawal::as_str)),
+        ("declarations", "state", all(&DeclarationState::ALL, DeclarationState::as_str)),
+        ("amount_settings", "state", all(&SettingState::ALL, SettingState::as_str)),
+        ("run_skips", "reason", all(&SkipReason::ALL, SkipReason::as_str)),
+        ("discrepancies", "kind", all(&DiscrepancyKind::ALL, DiscrepancyKind::as_str)),
+    ];
+    for (table, column, of_the_rule_book) in expected {
+        assert_eq!(words(&place, table, column).await, of_the_rule_book, "{table}.{column}");
+    }
 }
