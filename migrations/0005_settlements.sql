@@ -63,6 +63,7 @@ CREATE TABLE discrepancies (
     line_no        bigint,
     order_no       text COLLATE "C",
     payer_id       text COLLATE "C",
+    declaration_no text COLLATE "C",
     amount_ours    numeric(14,2),
     amount_theirs  numeric(14,2),
     code           text,

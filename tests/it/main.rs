@@ -1,6 +1,7 @@
 //! Everything that is claimed about the database or the broker, against the real servers. One binary, so that the
 //! crate is linked once. `scripts/test` starts the servers and says where they are.
 
+mod after_the_seal;
 mod broker;
 mod bus;
 mod cli;

@@ -29,9 +29,8 @@ WITH settings AS (
     -- An order of the obligation about which a person has still to decide: money may have moved, whatever the attempt says.
     SELECT DISTINCT d.payer_id
     FROM discrepancies d
-    JOIN attempts a ON a.order_no = d.order_no AND a.payer_id = d.payer_id
-    JOIN declarations c ON c.declaration_no = a.declaration_no AND c.payer_id = a.payer_id
-    WHERE d.state = 'open' AND d.payer_id > $7 AND d.payer_id <= $8 AND a.payer_id > $7 AND a.payer_id <= $8
+    JOIN declarations c ON c.declaration_no = d.declaration_no AND c.payer_id = d.payer_id
+    WHERE d.state = 'open' AND d.payer_id > $7 AND d.payer_id <= $8
       AND c.payer_id > $7 AND c.payer_id <= $8 AND c.insurance_type = $2 AND c.period_from = $4 AND c.kind = 'normal'
 ), judged AS MATERIALIZED (
     SELECT COALESCE(s.payer_id, f.payer_id) AS payer_id, COALESCE(f.amount, s.amount) AS amount,
