@@ -54,22 +54,24 @@ pub async fn withdraw_items(
     reason: Withdrawal,
 ) -> sqlx::Result<Vec<Withdrawn>> {
     sqlx::query_as(
-        "WITH withdrawn AS (
-             UPDATE attempts SET state = 'withdrawn', withdrawal = $2, sequence = sequence + 1
-             WHERE order_no = ANY ($1) AND state = 'planned'
-             RETURNING order_no, payer_id, run_id, lane, declaration_no, amount, sequence
+        "WITH items AS MATERIALIZED (
+             SELECT a.order_no, a.payer_id, a.run_id, a.declaration_no, a.amount, d.insurance_type, d.kind, d.channel, d.period_from,
+                    d.period_to, $2 AS reason, a.sequence + 1 AS sequence, 'payable' AS declaration_state,
+                    d.sequence + 1 AS declaration_sequence, l.gateway, l.bank_code
+             FROM attempts a
+             JOIN declarations d ON d.declaration_no = a.declaration_no AND d.payer_id = a.payer_id
+             JOIN run_lanes l ON l.run_id = a.run_id AND l.lane = a.lane
+             WHERE a.order_no = ANY ($1) AND a.state = 'planned'
+         ), withdrawn AS (
+             UPDATE attempts a SET state = 'withdrawn', withdrawal = $2, sequence = i.sequence
+             FROM items i
+             WHERE a.order_no = i.order_no AND a.payer_id = i.payer_id
          ), freed AS (
-             UPDATE declarations d SET state = 'payable', sequence = d.sequence + 1
-             FROM withdrawn w
-             WHERE d.declaration_no = w.declaration_no AND d.payer_id = w.payer_id AND d.state = 'paying'
-             RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.channel, d.period_from, d.period_to, d.state, d.sequence
+             UPDATE declarations d SET state = i.declaration_state, sequence = i.declaration_sequence
+             FROM items i
+             WHERE d.declaration_no = i.declaration_no AND d.payer_id = i.payer_id
          )
-         SELECT w.order_no, w.payer_id, w.run_id, w.declaration_no, w.amount, f.insurance_type, f.kind, f.channel, f.period_from,
-                f.period_to, $2 AS reason, w.sequence, f.state AS declaration_state,
-                f.sequence AS declaration_sequence, l.gateway, l.bank_code
-         FROM withdrawn w JOIN freed f USING (declaration_no, payer_id)
-         JOIN run_lanes l ON l.run_id = w.run_id AND l.lane = w.lane
-         ORDER BY w.order_no",
+         SELECT * FROM items ORDER BY order_no",
     )
     .bind(order_nos)
     .bind(reason.as_str())

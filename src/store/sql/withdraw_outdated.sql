@@ -1,9 +1,12 @@
 -- Withdraws planned attempts of runs not yet sealed whose ground has gone: the year was voided, the amount changed,
--- the enrolment closed, the agreement ended or its account went to another bank. $1: one run (sealing), or null; $2: some payers (intake), or null.
--- A run-filed declaration whose setting is gone is voided with its attempt; any other is payable again.
+-- the enrolment closed, the agreement ended or its account went to another bank. $1: one run (sealing), or some payers
+-- (intake). A run-filed declaration whose setting is gone is voided with its attempt; any other is payable again.
+-- What each row becomes is computed once, in `outdated`: results of updates are not joined back, so that no join of two
+-- sets without statistics can become a loop over both. The locks see to it that each of them is still as it was read.
 WITH planned AS MATERIALIZED (
     SELECT a.order_no, a.payer_id, a.run_id, a.declaration_no, a.agreement_no, a.amount, r.business_date, r.valid_year,
-           d.insurance_type, d.kind, d.channel, d.setting_time, d.setting_id, d.period_from, d.period_to, l.gateway, l.bank_code
+           d.insurance_type, d.kind, d.channel, d.setting_time, d.setting_id, d.period_from, d.period_to, l.gateway, l.bank_code,
+           a.sequence + 1 AS sequence, d.sequence + 1 AS declaration_sequence
     FROM attempts a
     JOIN runs r ON r.run_id = a.run_id AND r.sealed_at IS NULL
     JOIN run_lanes l ON l.run_id = a.run_id AND l.lane = a.lane
@@ -25,28 +28,26 @@ WITH planned AS MATERIALIZED (
         AND s.valid_year = p.valid_year AND s.state = 'active'
     LEFT JOIN enrolments e ON e.payer_id = p.payer_id AND e.insurance_type = p.insurance_type
     LEFT JOIN agreements g ON g.payer_id = p.payer_id AND g.agreement_no = p.agreement_no
-), outdated AS MATERIALIZED (
+), reasoned AS (
     SELECT j.*,
            CASE WHEN voided THEN 'voided' WHEN changed THEN 'setting_changed' WHEN closed THEN 'enrolment_closed'
                 ELSE 'no_agreement' END AS reason
     FROM judged j
     WHERE voided OR changed OR closed OR disagreed
+), outdated AS MATERIALIZED (
+    SELECT r.*,
+           CASE WHEN channel = 'batch' AND reason IN ('voided', 'setting_changed') THEN 'voided' ELSE 'payable' END AS declaration_state
+    FROM reasoned r
 ), withdrawn AS (
-    UPDATE attempts a SET state = 'withdrawn', withdrawal = o.reason, sequence = a.sequence + 1
+    UPDATE attempts a SET state = 'withdrawn', withdrawal = o.reason, sequence = o.sequence
     FROM outdated o
-    WHERE a.order_no = o.order_no AND a.payer_id = o.payer_id AND a.state = 'planned'
-    RETURNING a.order_no, a.sequence
+    WHERE a.order_no = o.order_no AND a.payer_id = o.payer_id
 ), freed AS (
-    UPDATE declarations d
-    SET state = CASE WHEN o.channel = 'batch' AND o.reason IN ('voided', 'setting_changed') THEN 'voided' ELSE 'payable' END,
-        sequence = d.sequence + 1
+    UPDATE declarations d SET state = o.declaration_state, sequence = o.declaration_sequence
     FROM outdated o
-    WHERE d.declaration_no = o.declaration_no AND d.payer_id = o.payer_id AND d.state = 'paying'
-    RETURNING d.declaration_no, d.payer_id, d.state, d.sequence
+    WHERE d.declaration_no = o.declaration_no AND d.payer_id = o.payer_id
 )
-SELECT o.order_no, o.payer_id, o.run_id, o.declaration_no, o.amount, o.insurance_type, o.kind, o.channel, o.period_from, o.period_to,
-       o.reason, w.sequence, f.state AS declaration_state, f.sequence AS declaration_sequence, o.gateway, o.bank_code
-FROM outdated o
-JOIN withdrawn w USING (order_no)
-JOIN freed f USING (declaration_no, payer_id)
-ORDER BY o.order_no
+SELECT order_no, payer_id, run_id, declaration_no, amount, insurance_type, kind, channel, period_from, period_to,
+       reason, sequence, declaration_state, declaration_sequence, gateway, bank_code
+FROM outdated
+ORDER BY order_no
