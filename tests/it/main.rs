@@ -10,6 +10,7 @@ mod embedded;
 mod files;
 mod guards;
 mod intake;
+mod interleavings;
 mod not_again;
 mod orders;
 mod permutations;

@@ -323,6 +323,11 @@ impl Dice {
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 
+    /// One of a few.
+    pub fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
