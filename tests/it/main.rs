@@ -22,4 +22,5 @@ mod runs;
 mod serve;
 mod skips;
 mod support;
+mod upgrade;
 mod workers;

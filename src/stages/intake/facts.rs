@@ -13,11 +13,16 @@ use crate::store::enrolments::{Enrolment, EnrolmentRow};
 impl Book<'_> {
     pub fn enrolment_changed(&mut self, m: &EnrolmentChanged, order: &FactOrder, cause: &str) -> Answer {
         let key = (m.payer_id.to_string(), m.insurance_type.0.clone());
-        if self.enrolments.get(&key).is_some_and(|known| known.order > *order) {
-            return Answer::Stale;
-        }
         let enrolment =
             Enrolment { division_code: m.division_code.clone(), category: m.category.clone(), order: order.clone() };
+        match self.enrolments.get(&key).cloned() {
+            Some(newest) if newest.order > *order => {
+                self.keep_earlier(&key, enrolment);
+                return Answer::Stale;
+            }
+            Some(before) => self.keep_earlier(&key, before),
+            None => {}
+        }
         let keys = &self.ctx.keys;
         let row = EnrolmentRow {
             payer_id: key.0.clone(),
