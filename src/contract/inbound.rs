@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::envelope::{Envelope, NotUnderstood, NotUnderstoodCode, short_text};
+use super::words::{AGREEMENT_STATUSES, ENROLMENT_STATUSES, GATEWAYS};
 use crate::domain::declaration::{CollectBy, Kind, Obligation};
 use crate::domain::identity::{PayerId, is_resident_id};
 use crate::domain::insurance::InsuranceType;
@@ -150,7 +151,7 @@ impl Fields<'_> {
         Ok(EnrolmentChanged {
             payer_id: self.payer_id()?,
             insurance_type: self.insurance_type()?,
-            status: self.one_of("status", &["active", "suspended", "ended"])?,
+            status: self.one_of("status", &ENROLMENT_STATUSES)?,
             effective_on: self.date("effective_on")?,
             name: self.text("name")?,
             id_type,
@@ -172,11 +173,11 @@ impl Fields<'_> {
         Ok(AgreementChanged {
             agreement_no: self.text("agreement_no")?,
             payer_id: self.payer_id()?,
-            gateway: self.one_of("gateway", &["bank", "alipay", "wechat_pay", "unionpay"])?,
+            gateway: self.one_of("gateway", &GATEWAYS)?,
             bank_code: self.text("bank_code")?,
             account_no: self.text("account_no")?,
             account_name: self.text("account_name")?,
-            status: self.one_of("status", &["active", "ended"])?,
+            status: self.one_of("status", &AGREEMENT_STATUSES)?,
             batch_enabled: self
                 .required("batch_enabled")?
                 .as_bool()
@@ -296,8 +297,11 @@ impl Fields<'_> {
     }
 
     fn date(&self, name: &str) -> Field<NaiveDate> {
-        let date = NaiveDate::parse_from_str(&self.text(name)?, "%Y-%m-%d")
-            .map_err(|_| NotUnderstood::field(name, "not a date (yyyy-mm-dd)"))?;
+        let text = self.text(name)?;
+        let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
+        // Written as we write it: the parser also takes signs, blanks and single digits.
+        let date = date.filter(|date| date.to_string() == text);
+        let date = date.ok_or_else(|| NotUnderstood::field(name, "not a date (yyyy-mm-dd)"))?;
         if !(1900..3000).contains(&chrono::Datelike::year(&date)) {
             return Err(NotUnderstood::field(name, "year out of range"));
         }

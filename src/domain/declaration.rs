@@ -43,6 +43,8 @@ pub enum PublicStatus {
 }
 
 impl PublicStatus {
+    pub const ALL: [PublicStatus; 3] = [PublicStatus::Processing, PublicStatus::Accepted, PublicStatus::Voided];
+
     pub fn as_str(self) -> &'static str {
         match self {
             PublicStatus::Processing => "申报处理中",
@@ -59,6 +61,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Normal, Kind::Special];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Normal => "normal",
@@ -75,6 +79,8 @@ pub enum CollectBy {
 }
 
 impl CollectBy {
+    pub const ALL: [CollectBy; 2] = [CollectBy::Batch, CollectBy::Online];
+
     pub fn as_str(self) -> &'static str {
         match self {
             CollectBy::Batch => "batch",

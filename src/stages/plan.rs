@@ -33,6 +33,7 @@ pub async fn fire(ctx: &Context, schedule: &str, business_date: NaiveDate) -> Re
         period_from: period.from.to_string(),
         period_to: period.to.to_string(),
         retry_runs: rule.retry_runs,
+        tells_planned: ctx.settings.events.deduction_planned,
         destinations: ctx.settings.bank.banks().map(|bank| ("bank".to_owned(), bank.bank_code().to_owned())).collect(),
     };
     let mut tx = ctx.begin().await?;
@@ -116,7 +117,6 @@ fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run)
         step: step.decimal(),
         tiers,
         in_window: rule.window(Year(run.valid_year), run.business_date) == Window::Open,
-        tell_planned: ctx.settings.events.deduction_planned,
         tell_skipped: ctx.settings.events.deduction_skipped,
     }
 }

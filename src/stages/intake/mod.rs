@@ -181,7 +181,7 @@ async fn take_batch(
         let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
         let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
         for row in attempts::withdraw_outdated_of_payers(&mut tx, &payers).await? {
-            events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
+            events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
         }
     }
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
