@@ -74,10 +74,10 @@ pub struct AmountData {
     pub file_name: Option<String>,
     /// `amount.void_too_late`: what happens either way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub if_succeeded: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub if_failed: Option<&'static str>,
 }
 
@@ -137,12 +137,12 @@ pub struct DeductionData {
     pub news: DeductionNews,
 }
 
-/// What only some events of an order say.
+// What only some events of an order say.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct DeductionNews {
     /// The gateway's code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "any_text")]
     pub code: Option<String>,
     /// Whether trying again helps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,13 +150,14 @@ pub struct DeductionNews {
     pub class: Option<String>,
     /// What happened, in words for the payer; of a withdrawal, its code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub reason: Option<String>,
     /// What the payer should do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub next_step: Option<String>,
     /// Whether a later run of the schedule tries again.
+    #[schemars(schema_with = "flag")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried_again: Option<bool>,
 }
@@ -175,7 +176,7 @@ pub struct SkipData {
     pub period_to: String,
     #[schemars(schema_with = "skip_reason")]
     pub reason: String,
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub sentence: String,
 }
 
@@ -292,7 +293,7 @@ pub struct ResultFileData {
     #[schemars(schema_with = "count")]
     pub line: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub reason: Option<String>,
 }
 
@@ -313,7 +314,7 @@ pub struct DiscrepancyData {
     #[schemars(schema_with = "number")]
     pub line_no: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "any_text")]
     pub order_no: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "payer_id")]
@@ -325,7 +326,7 @@ pub struct DiscrepancyData {
     #[schemars(schema_with = "money")]
     pub amount_theirs: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "any_text")]
     pub code: Option<String>,
 }
 
@@ -345,16 +346,16 @@ pub struct MessageData {
     #[schemars(schema_with = "message_code")]
     pub code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub message_zh: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub message_en: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "number")]
     pub quarantine_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_text")]

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::data::{
-    AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData, PaymentData,
-    RequestFileData, ResultFileData, RunData, SkipData,
+    AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData,
+    PaymentData, RequestFileData, ResultFileData, RunData, SkipData,
 };
 use super::envelope::wire_time;
 use super::words::*;
@@ -150,7 +150,7 @@ pub(super) struct Wire<'a> {
     #[schemars(schema_with = "specversion")]
     specversion: &'static str,
     /// Thing, subject and sequence; the same again when the event is published again.
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     id: &'a str,
     /// The installation.
     #[schemars(schema_with = "text")]
@@ -160,7 +160,7 @@ pub(super) struct Wire<'a> {
     kind: String,
     #[schemars(schema_with = "instant")]
     time: String,
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     subject: String,
     #[schemars(schema_with = "datacontenttype")]
     datacontenttype: &'static str,
@@ -168,7 +168,7 @@ pub(super) struct Wire<'a> {
     #[schemars(schema_with = "number")]
     sequence: i64,
     /// The message, run, file and line that caused it, or `time`.
-    #[schemars(schema_with = "text")]
+    #[schemars(schema_with = "saying")]
     causation: &'a str,
     #[schemars(schema_with = "anything")]
     data: &'a Data,

@@ -75,10 +75,9 @@ pub fn of(name: &str) -> Option<Fields> {
             ];
             return Some(Fields { fields, rules: vec![] });
         }
-        "amount.set" => (
-            vec![always("valid_year", year_in), always("amount", positive_money_in), always("channel", text)],
-            vec![],
-        ),
+        "amount.set" => {
+            (vec![always("valid_year", year_in), always("amount", positive_money_in), always("channel", text)], vec![])
+        }
         "amount.voided" => {
             (vec![always("valid_year", year_in), always("channel", text), maybe("reason", text)], vec![])
         }

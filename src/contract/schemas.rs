@@ -1,5 +1,5 @@
-//! JSON Schemas (draft 2020-12) of what goes out and what comes in, one for each type, complete in itself. Written to
-//! `schemas/` by `tests/contract.rs`, which also holds the files against this.
+//! JSON Schemas (draft 07, which AsyncAPI 3 knows) of what goes out and what comes in, one for each type, complete in itself. Written to
+//! `schemas/` by `tests/contract/`, which also holds the files against this.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
@@ -9,7 +9,7 @@ use super::events::{EventType, Wire};
 use super::message_fields::{self, Needed};
 use super::words;
 
-const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Where a type has fewer words for a field than its kind of data: (type, field, the words).
 type Narrower = (EventType, &'static str, fn() -> Vec<&'static str>);
@@ -33,14 +33,13 @@ const NARROWER: [Narrower; 14] = [
 /// The schema of an event as it goes out. Other attributes and fields may be added one day: readers ignore them.
 pub fn event(kind: EventType) -> Value {
     // As it is written: what may be left out is not required.
-    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut generator = SchemaSettings::draft07().for_serialize().into_generator();
     let mut schema = of::<Wire>(&mut generator);
     let mut data = kind.data().schema(&mut generator).to_value();
     plain(&mut data);
-    for field in kind.always() {
-        assert!(data["properties"].get(*field).is_some(), "{} has no field {field}", kind.as_str());
-        data["required"].as_array_mut().expect("every kind of data has required fields").push(json!(field));
-    }
+    let mut required: Vec<Value> = data["required"].as_array().cloned().unwrap_or_default();
+    required.extend(kind.always().iter().map(|field| json!(field)));
+    data["required"] = json!(required);
     for (_, field, words) in NARROWER.iter().filter(|(of, ..)| *of == kind) {
         data["properties"][*field]["enum"] = json!(words());
     }
@@ -113,5 +112,5 @@ pub fn message(name: &str) -> Option<Value> {
 
 /// One kind of field, as a JSON document.
 pub(super) fn word(of: fn(&mut SchemaGenerator) -> Schema) -> Value {
-    of(&mut SchemaSettings::draft2020_12().into_generator()).to_value()
+    of(&mut SchemaSettings::draft07().into_generator()).to_value()
 }

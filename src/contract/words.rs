@@ -27,7 +27,7 @@ pub fn withdrawals() -> Words {
 }
 
 pub fn refusal_codes() -> Words {
-    RefusalCode::ALL.into_iter().map(RefusalCode::as_str).collect()
+    RefusalCode::ALL.iter().map(|code| code.as_str()).collect()
 }
 
 pub fn quarantine_codes() -> Words {
@@ -70,6 +70,8 @@ fields! {
     text = json_schema!({"type": "string", "minLength": 1, "maxLength": SHORT_TEXT_MAX,
         "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"});
     texts = json_schema!({"type": "array", "items": text(&mut SchemaGenerator::default())});
+    /// Of any length: a sentence, or a name made of several texts.
+    saying = json_schema!({"type": "string", "minLength": 1});
     any_text = json_schema!({"type": "string"});
     payer_id = json_schema!({"type": "string", "pattern": format!("^[!-~]{{1,{}}}$", PayerId::MAX_CHARS)});
     /// Yuan with two decimals.

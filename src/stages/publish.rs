@@ -99,8 +99,9 @@ async fn planned(connection: &mut PgConnection, range: &Range, promised: usize) 
     let with_planned = promised > rows.len() + rows.iter().filter(|row| filed(row)).count();
     let mut events = Vec::with_capacity(promised);
     for row in &rows {
-        let declared =
-            |kind, sequence| declaration_changed(kind, &declaration_of(row, sequence, ""), &causation, range.created_at);
+        let declared = |kind, sequence| {
+            declaration_changed(kind, &declaration_of(row, sequence, ""), &causation, range.created_at)
+        };
         if filed(row) {
             events.push(declared(EventType::DeclarationAccepted, row.declaration_sequence - 1));
         }
