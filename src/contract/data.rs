@@ -37,6 +37,7 @@ data_kinds! {
     Declaration(DeclarationData),
     Deduction(DeductionData),
     Skip(SkipData),
+    Order(OrderData),
     Payment(PaymentData),
     Run(RunData),
     RequestFile(RequestFileData),
@@ -180,6 +181,51 @@ pub struct SkipData {
     pub sentence: String,
 }
 
+/// An online order: its declarations succeed or fail together.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct OrderData {
+    #[schemars(schema_with = "text")]
+    pub order_no: String,
+    #[schemars(schema_with = "payer_id")]
+    pub payer_id: String,
+    #[schemars(schema_with = "gateway")]
+    pub gateway: &'static str,
+    #[schemars(schema_with = "method")]
+    pub method: &'static str,
+    #[schemars(schema_with = "text")]
+    pub channel: String,
+    #[schemars(schema_with = "money")]
+    pub amount: String,
+    #[schemars(schema_with = "texts")]
+    pub declaration_nos: Vec<String>,
+    /// When the gateway takes no money for it any more.
+    #[schemars(schema_with = "instant")]
+    pub expires_at: String,
+    /// `payment.reported`: what the channel said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "report_outcome")]
+    pub outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "text")]
+    pub gateway_txn_no: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "instant")]
+    pub paid_at: Option<String>,
+    /// The gateway's code, what it means and what the payer should do; `not_paid` for an order that was closed unpaid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_text")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "outcome_class")]
+    pub class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "saying")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "saying")]
+    pub next_step: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PaymentData {
     #[schemars(schema_with = "text")]
@@ -200,8 +246,10 @@ pub struct PaymentData {
     pub amount: String,
     #[schemars(schema_with = "gateway")]
     pub gateway: String,
+    /// None for an online payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
-    pub bank_code: String,
+    pub bank_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
     pub gateway_txn_no: Option<String>,
@@ -209,6 +257,8 @@ pub struct PaymentData {
     pub settled_at: String,
     #[schemars(schema_with = "text")]
     pub channel: String,
+    /// False while only the channel has reported it, and no file of the gateway has it yet.
+    pub confirmed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
@@ -305,8 +355,10 @@ pub struct DiscrepancyData {
     pub kind: String,
     #[schemars(schema_with = "gateway")]
     pub gateway: String,
+    /// None for an online payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
-    pub bank_code: String,
+    pub bank_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "number")]
     pub result_file_id: Option<i64>,
@@ -363,11 +415,11 @@ pub struct MessageData {
 }
 
 impl MessageData {
-    pub fn refused(source: &str, id: &str, payer_id: &str, code: RefusalCode) -> MessageData {
+    pub fn refused(source: &str, id: &str, payer_id: Option<String>, code: RefusalCode) -> MessageData {
         MessageData {
             source: Some(source.to_owned()),
             id: Some(id.to_owned()),
-            payer_id: Some(payer_id.to_owned()),
+            payer_id,
             code: Some(code.as_str()),
             message_zh: Some(code.chinese()),
             message_en: Some(code.english()),

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::data::{
-    AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData,
+    AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData, OrderData,
     PaymentData, RequestFileData, ResultFileData, RunData, SkipData,
 };
 use super::envelope::wire_time;
@@ -64,7 +64,10 @@ event_types! {
     DeductionFailed = "deduction.failed": Deduction ["code", "class", "tried_again"],
     DeductionUnknown = "deduction.unknown": Deduction ["code", "class"],
     DeductionWithdrawn = "deduction.withdrawn": Deduction ["reason"],
+    PaymentStarted = "payment.started": Order [],
+    PaymentReported = "payment.reported": Order ["outcome"],
     PaymentRecorded = "payment.recorded": Payment [],
+    PaymentFailed = "payment.failed": Order ["code"],
     RunPlanned = "run.planned": Run [],
     RunSealed = "run.sealed": Run [],
     RunSent = "run.sent": Run [],
@@ -73,8 +76,8 @@ event_types! {
     ResultFileApplied = "result_file.applied": ResultFile ["rows", "applied", "repeated", "discrepancies"],
     ResultFileRefused = "result_file.refused": ResultFile ["refused", "reason"],
     DiscrepancyOpened = "discrepancy.opened": Discrepancy [],
-    MessageRefused = "message.refused": Message ["source", "id", "payer_id", "code", "message_zh", "message_en"],
-    MessageStale = "message.stale": Message ["source", "id", "payer_id"],
+    MessageRefused = "message.refused": Message ["source", "id", "code", "message_zh", "message_en"],
+    MessageStale = "message.stale": Message ["source", "id"],
     MessageQuarantined = "message.quarantined": Message ["code", "quarantine_id", "reason", "position"],
 }
 

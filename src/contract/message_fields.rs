@@ -1,9 +1,10 @@
 //! The fields of each message that comes in, for its JSON Schema. To add a message: its fields here, in the order of the
 //! document, and an example in `fixtures/messages/`; the test that holds schema and reader together says what is wrong.
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use super::inbound::ORDER_ITEMS_MAX;
 use super::schemas::word;
 use super::words::*;
 
@@ -42,6 +43,18 @@ fn never(mut field: Field, what: Value) -> Field {
     field
 }
 
+/// A message without insurance type, or without payer.
+fn plain(fields: Vec<Field>) -> Option<Fields> {
+    Some(Fields { fields, rules: vec![] })
+}
+
+/// What an order pays.
+fn order_items(_: &mut SchemaGenerator) -> Schema {
+    let item = json!({"type": "object", "required": ["declaration_no", "amount"],
+        "properties": {"declaration_no": word(text), "amount": word(positive_money_in)}});
+    json_schema!({"type": "array", "minItems": 1, "maxItems": ORDER_ITEMS_MAX, "items": item})
+}
+
 /// `None`: no such message.
 pub fn of(name: &str) -> Option<Fields> {
     let payer = [always("payer_id", payer_id), always("insurance_type", text)];
@@ -61,7 +74,7 @@ pub fn of(name: &str) -> Option<Fields> {
                         "then": {"properties": {"id_number": {"pattern": "^[0-9]{17}[0-9X]$"}}}})],
         ),
         "agreement.changed" => {
-            let fields = vec![
+            return plain(vec![
                 always("agreement_no", text),
                 always("payer_id", payer_id),
                 always("gateway", gateway),
@@ -72,8 +85,7 @@ pub fn of(name: &str) -> Option<Fields> {
                 always("batch_enabled", flag),
                 always("insurance_types", texts),
                 maybe("amount_max", money_in),
-            ];
-            return Some(Fields { fields, rules: vec![] });
+            ]);
         }
         "amount.set" => {
             (vec![always("valid_year", year_in), always("amount", positive_money_in), always("channel", text)], vec![])
@@ -96,6 +108,45 @@ pub fn of(name: &str) -> Option<Fields> {
             vec![json!({"if": {"properties": {"kind": {"const": "normal"}}},
                         "then": {"properties": {"assessment_no": {"type": "null"}}}})],
         ),
+        "assessment.changed" => (
+            vec![
+                always("assessment_no", text),
+                always("kind", assessment_kind),
+                always("period_from", month),
+                always("period_to", month),
+                always("amount", positive_money_in),
+                always("pay_by", date_in),
+                always("status", assessment_status),
+            ],
+            vec![],
+        ),
+        "declaration.void_requested" => {
+            return plain(vec![always("declaration_no", text), always("channel", text), maybe("reason", text)]);
+        }
+        "payment.started" => {
+            return plain(vec![
+                never(always("order_no", text), json!({"pattern": "^P[0-9]{18}$"})),
+                always("items", order_items),
+                always("gateway", gateway),
+                always("method", method),
+                always("channel", text),
+                maybe("acting_payer_id", payer_id),
+                always("expires_at", instant_anywhere),
+            ]);
+        }
+        "payment.reported" => {
+            return plain(vec![
+                always("order_no", text),
+                always("outcome", report_outcome),
+                maybe("gateway_txn_no", text),
+                maybe("paid_at", instant_anywhere),
+                maybe("code", text),
+                maybe("reason", text),
+            ]);
+        }
+        "run.requested" => {
+            return plain(vec![always("schedule", text), always("business_date", date_in), maybe("slot", slot)]);
+        }
         _ => return None,
     };
     Some(Fields { fields: payer.into_iter().chain(fields).collect(), rules })

@@ -7,18 +7,19 @@ use serde_json::Value;
 use super::envelope::{NotUnderstoodCode, SHORT_TEXT_MAX};
 use super::refusal::RefusalCode;
 use crate::domain::amount_setting::SettingState;
+use crate::domain::assessment::AssessmentKind;
 use crate::domain::attempt::Withdrawal;
 use crate::domain::declaration::{CollectBy, Kind, PublicStatus};
 use crate::domain::discrepancy::DiscrepancyKind;
 use crate::domain::eligibility::SkipReason;
 use crate::domain::identity::PayerId;
+use crate::domain::order::{Gateway, Method, ReportOutcome};
 use crate::domain::outcome::OutcomeClass;
 
-/// 支付渠道.
-pub const GATEWAYS: [&str; 4] = ["bank", "alipay", "wechat_pay", "unionpay"];
 /// Of an enrolment; an agreement is never suspended.
 pub const ENROLMENT_STATUSES: [&str; 3] = ["active", "suspended", "ended"];
 pub const AGREEMENT_STATUSES: [&str; 2] = ["active", "ended"];
+pub const ASSESSMENT_STATUSES: [&str; 2] = ["issued", "withdrawn"];
 
 type Words = Vec<&'static str>;
 
@@ -96,6 +97,7 @@ fields! {
     date_in = json_schema!({"type": "string", "format": "date",
         "pattern": "^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"});
     division_code = pattern("^[0-9]{6,12}$");
+    slot = json_schema!({"type": "integer", "minimum": 1, "maximum": 99});
     flag = json_schema!({"type": "boolean"});
     enrolment_status = one_of(ENROLMENT_STATUSES);
     agreement_status = one_of(AGREEMENT_STATUSES);
@@ -103,14 +105,20 @@ fields! {
     sha256 = pattern("^[0-9a-f]{64}$");
     number = json_schema!({"type": "integer", "minimum": 1});
     count = json_schema!({"type": "integer", "minimum": 0});
-    gateway = one_of(GATEWAYS);
+    /// 支付渠道.
+    gateway = one_of(Gateway::ALL.into_iter().map(Gateway::as_str));
+    /// How the payer pays.
+    method = one_of(Method::ALL.into_iter().map(Method::as_str));
+    report_outcome = one_of(ReportOutcome::ALL.into_iter().map(ReportOutcome::as_str));
+    assessment_kind = one_of(AssessmentKind::ALL.into_iter().map(AssessmentKind::as_str));
+    assessment_status = one_of(ASSESSMENT_STATUSES);
     /// `fulfilled` and `held` are not stored as states: the settlement and the hold say so.
     amount_status = one_of(SettingState::ALL.into_iter().map(SettingState::as_str).chain(["fulfilled", "held"]));
     hold_reason = one_of(["no_agreement"]);
     declaration_kind = one_of(declaration_kinds());
     public_status = one_of(public_statuses());
     /// Why it is payable again or void (that of the attempt's withdrawal, or its failure), or rejected.
-    declaration_reason = one_of(withdrawals().into_iter().chain(["deduction_failed"]).chain(refusal_codes()));
+    declaration_reason = one_of(withdrawals().into_iter().chain(["deduction_failed", "payment_failed", "requested"]).chain(refusal_codes()));
     outcome_class = one_of(OutcomeClass::ALL.into_iter().filter(|class| *class != OutcomeClass::Success).map(OutcomeClass::as_str));
     skip_reason = one_of(SkipReason::ALL.into_iter().map(SkipReason::as_str));
     /// Of its events; between `sent` and `closed` a run is settling, of which none tells.

@@ -32,6 +32,15 @@ impl DeclarationState {
             DeclarationState::Rejected => "rejected",
         }
     }
+
+    pub fn parse(text: &str) -> Option<DeclarationState> {
+        DeclarationState::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// A live one is the only one of its obligation.
+    pub fn is_live(self) -> bool {
+        !matches!(self, DeclarationState::Voided | DeclarationState::Rejected)
+    }
 }
 
 /// What query services show.
@@ -68,6 +77,10 @@ impl Kind {
             Kind::Normal => "normal",
             Kind::Special => "special",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

@@ -184,10 +184,11 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
             period_to: attempt.period_to.clone(),
             amount: wire_sum(attempt.amount),
             gateway: attempt.gateway.clone(),
-            bank_code: attempt.bank_code.clone(),
+            bank_code: Some(attempt.bank_code.clone()),
             gateway_txn_no: row.gateway_txn_no.clone(),
             settled_at: wire_time(row.settled_at),
             channel: attempt.channel.clone(),
+            confirmed: true,
         }),
     };
     let record = declaration_of(attempt, attempt.declaration_sequence, "");
@@ -241,7 +242,7 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
             discrepancy_id: row.discrepancy_id,
             kind: row.kind.clone(),
             gateway: row.gateway.clone(),
-            bank_code: row.bank_code.clone(),
+            bank_code: Some(row.bank_code.clone()),
             result_file_id: Some(row.result_file_id),
             line_no: row.line_no,
             order_no: row.order_no.clone(),

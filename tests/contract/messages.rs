@@ -47,6 +47,27 @@ const KNOWN: &[Difference] = &[
         holds: |value| is_text(value, |text| text.len() == 18),
     },
     Difference {
+        message: "payment.started",
+        field: "items",
+        why: "an order names a declaration once",
+        holds: |value| {
+            let numbers = value.as_array().into_iter().flatten().map(|item| item["declaration_no"].to_string());
+            numbers.clone().collect::<std::collections::BTreeSet<_>>().len() < numbers.count()
+        },
+    },
+    Difference {
+        message: "payment.started",
+        field: "items",
+        why: "a text has at most 256 bytes, also in a list",
+        holds: |value| value[0]["declaration_no"].as_str().is_some_and(|text| text.len() > 256),
+    },
+    Difference {
+        message: "run.requested",
+        field: "slot",
+        why: "1.0 is a whole number to a schema",
+        holds: |value| value.is_f64(),
+    },
+    Difference {
         message: "",
         field: "period_from",
         why: "a period (202001 to 202012 in the examples) does not end before it begins",
@@ -165,7 +186,19 @@ fn pool() -> Vec<Value> {
     let lengths = [32, 33, 256, 257].map(|length| json!("x".repeat(length)));
     let mut pool: Vec<Value> = texts.into_iter().map(Value::from).chain(lengths).collect();
     pool.push(json!("测".repeat(100)));
-    pool.extend([json!(null), json!(true), json!(false), json!(0), json!(1), json!(-1), json!(1.5), json!(2026.0)]);
+    pool.extend([
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(1.0),
+        json!(1.5),
+        json!(99),
+        json!(100),
+        json!(2026.0),
+    ]);
     pool.extend([1999, 2000, 2026, 2999, 3000, 32767, 32768].map(Value::from));
     pool.extend([json!(18_446_744_073_709_551_615_u64), json!([]), json!({}), json!({"a": 1})]);
     pool.extend([json!([""]), json!(["x"]), json!(["x", 7]), json!([null]), json!(["a\nb"]), json!(["x", "x"])]);

@@ -12,6 +12,7 @@ mod files;
 mod guards;
 mod intake;
 mod not_again;
+mod orders;
 mod permutations;
 mod process;
 mod races;

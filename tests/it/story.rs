@@ -5,7 +5,7 @@
 //! A new type of event: add the step that makes it happen, at the end, so that the numbers of the others stay; then
 //! write the examples again (`tests/it/events.rs`) and read the difference.
 
-use pikou::stages::{Context, deliver, intake, lease, plan, reconcile, seal, watch};
+use pikou::stages::{Context, deliver, intake, lease, plan, reconcile, seal};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -26,6 +26,7 @@ const NOT_SIGNED: &str = "10110000000000000012";
 const STRANGE_NAME: &str = "10110000000000000013";
 const CANCELLED: &str = "10110000000000000014";
 const OTHER_AMOUNT: &str = "10110000000000000015";
+const ONLINE: &str = "10110000000000000016";
 
 /// Tells it. From the middle of the first run's planning on, everything is done under `later`: the same place, perhaps
 /// with other settings.
@@ -57,7 +58,32 @@ pub async fn tell(place: &Place, later: &Context) {
     apply(later, "102", "R_102_20260515_2_0001.txt", &result_file("102_20260515_2_0001.txt", &rows)).await;
 
     let waited = Context { clock: place.at("2026-04-18T09:00:00+08:00").clock, ..later.clone() };
-    assert_eq!(watch::end_waits(&waited).await.unwrap(), 2);
+    assert_eq!(intake::end_waits(&waited).await.unwrap(), 2);
+    online(later).await;
+}
+
+/// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.
+async fn online(later: &Context) {
+    take(later, &[enrolment(ONLINE), amount_set(ONLINE, "set-16", "2026-04-02T00:00:00Z", "2000.00")]).await;
+    take(later, &[assessment(ONLINE, "H2026000016", "assess-16", "2026-03-01T00:00:00Z", json!({}))]).await;
+    let whole_year = declaration(ONLINE, "S2026000016", json!({"collect_by": "online"}));
+    take(later, &[whole_year, special(ONLINE, "S2026000017", "H2026000016")]).await;
+    let both = [("S2026000016", "2000.00"), ("S2026000017", "1200.00")];
+    let paid = |txn: &str| json!({"gateway_txn_no": txn, "paid_at": "2026-04-11T08:04:59+08:00"});
+    let closed = json!({"code": "TRADE_HAS_CLOSE"});
+    let steps = [
+        payment_started("ZF2026000001", &both, json!({})),
+        payment_reported("ZF2026000001", "report-1", "unknown", json!({})),
+        payment_reported("ZF2026000001", "report-2", "failed", closed),
+        payment_started("ZF2026000002", &both, json!({})),
+        payment_reported("ZF2026000002", "report-3", "succeeded", paid("2026040822001400002")),
+        payment_reported("ZF2026000001", "report-4", "succeeded", paid("2026040822001400001")),
+        payment_reported("ZF2026000002", "report-5", "succeeded", paid("2026040822001400003")),
+    ];
+    for step in steps {
+        take(later, &[step]).await;
+    }
+    take(later, &[special(ONLINE, "S2026000018", "H2026000016"), void_requested("S2026000011", "void-11")]).await;
 }
 
 /// What payers and authorities say before the first run.
