@@ -45,6 +45,16 @@ pub enum NotUnderstoodCode {
 }
 
 impl NotUnderstoodCode {
+    pub const ALL: [NotUnderstoodCode; 7] = [
+        NotUnderstoodCode::TooBig,
+        NotUnderstoodCode::NotJson,
+        NotUnderstoodCode::NotAnEvent,
+        NotUnderstoodCode::UnknownType,
+        NotUnderstoodCode::WrongField,
+        NotUnderstoodCode::Conflict,
+        NotUnderstoodCode::Unstorable,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             NotUnderstoodCode::TooBig => "too_big",

@@ -217,7 +217,7 @@ async fn withdraw_moved(
     let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
     let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
     for row in attempts::withdraw_outdated_of_payers(tx, &payers).await? {
-        events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
+        events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
     }
     Ok(())
 }
