@@ -47,7 +47,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
         &[],
     ),
     ("app", &["broker", "clock", "config", "crypt", "embedded", "stages", "store"], &[]),
-    ("config", &["domain", "gateway"], &["sqlx", "lapin", "tokio"]),
+    ("config", &["crypt", "domain", "gateway"], &["sqlx", "lapin", "tokio"]),
     ("crypt", &[], &["sqlx", "lapin", "tokio"]),
     ("clock", &[], &["sqlx", "lapin", "tokio"]),
     ("embedded", &[], &["lapin"]),
@@ -57,7 +57,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
 ];
 
 /// Each knows nothing of the others; what they share is in `lease` and `telling`.
-const STAGES: [&str; 7] = ["intake", "plan", "seal", "deliver", "reconcile", "publish", "watch"];
+const STAGES: [&str; 8] = ["intake", "plan", "seal", "deliver", "reconcile", "publish", "watch", "rekey"];
 const LINES_MAX: usize = 450;
 
 /// The sources with their module, comments and unit tests left out.

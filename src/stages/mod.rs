@@ -10,18 +10,19 @@
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`watch`] | time | waits that have ended |
+//! | [`rekey`] | values of older keys | the same values under the current key |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
 //! all the same case. Only stages open transactions, and no network or file hand-over happens inside one.
 
 use std::sync::Arc;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::crypt::{Keys, SealedError};
-use crate::store::{self, Family};
+use crate::crypt::{Keys, Ring, SealedError};
+use crate::store::{self, Family, gates};
 
 pub mod deliver;
 pub mod intake;
@@ -29,6 +30,7 @@ pub mod lease;
 pub mod plan;
 pub mod publish;
 pub mod reconcile;
+pub mod rekey;
 pub mod seal;
 pub mod telling;
 pub mod watch;
@@ -49,6 +51,21 @@ impl Context {
     /// connection would return to the pool inside it.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StageError> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// The keys that this transaction may seal values with. To be asked before it locks a row. A key that is retired
+    /// in the database is never used again, also by a worker that has not heard of its successor.
+    pub async fn sealer(&self, tx: &mut PgConnection) -> Result<Arc<Ring>, StageError> {
+        let ring = self.keys.current();
+        if gates::may_seal(tx, ring.key_id()).await? {
+            return Ok(ring);
+        }
+        let ring = self.keys.look();
+        if gates::may_seal(tx, ring.key_id()).await? {
+            return Ok(ring);
+        }
+        let what = format!("key {} is retired, but the current one in this worker's key file", ring.key_id());
+        Err(StageError::Later { what, source: None })
     }
 
     /// A transaction that reads everything as of one moment and writes nothing.

@@ -10,7 +10,7 @@ use super::{Delivery, Moved, Understood, distinct, understand};
 use crate::contract::events::Event;
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, Ring};
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
 use crate::stages::{Context, StageError};
@@ -61,6 +61,7 @@ pub(super) struct Entry {
 
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
+    pub sealer: &'a Ring,
     pub now: DateTime<Utc>,
     pub entries: Vec<Entry>,
     /// Entries that wait, by what they wait for.
@@ -88,6 +89,7 @@ pub(super) struct Book<'a> {
 impl<'a> Book<'a> {
     pub async fn load(
         ctx: &'a Context,
+        sealer: &'a Ring,
         tx: &mut PgConnection,
         fresh: Vec<Understood>,
         now: DateTime<Utc>,
@@ -95,6 +97,7 @@ impl<'a> Book<'a> {
         let fresh = fresh.into_iter().map(|understood| Entry { understood, waited: false, answer: None }).collect();
         let mut book = Book {
             ctx,
+            sealer,
             now,
             entries: fresh,
             waiting: HashMap::new(),

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use crate::contract::envelope::{self, Envelope, NotUnderstood, NotUnderstoodCode};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, Ring};
 use crate::domain::amount_setting::FactOrder;
 use crate::store::quarantine::Quarantined;
 use crate::store::{attempts, gates, messages, outbox, quarantine, runs};
@@ -123,6 +123,8 @@ async fn take_batch(
     let numbers = understood().filter_map(|message| message.message.declaration_no());
     gates::keys(&mut tx, payers.chain(numbers)).await?;
 
+    let sealer = ctx.sealer(&mut tx).await?;
+
     // Which are new? The first of a kind within the batch counts as new, too.
     let sources: Vec<&str> = understood().map(|message| message.source.as_str()).collect();
     let ids: Vec<&str> = understood().map(|message| message.id.as_str()).collect();
@@ -155,9 +157,9 @@ async fn take_batch(
 
     let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
     let (fresh, fresh_deliveries): (Vec<_>, Vec<_>) = fresh.into_iter().unzip();
-    let mut book = Book::load(ctx, &mut tx, fresh, now).await?;
+    let mut book = Book::load(ctx, &sealer, &mut tx, fresh, now).await?;
     book.judge();
-    let rows = book.message_rows(&fresh_deliveries, |raw| ctx.keys.seal(Purpose::RawMessage, raw));
+    let rows = book.message_rows(&fresh_deliveries, |raw| sealer.seal(Purpose::RawMessage, raw));
     for row in &rows {
         match row.outcome {
             "accepted" => taken.accepted += 1,
@@ -176,7 +178,7 @@ async fn take_batch(
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
-    events.extend(put_aside(ctx, &mut tx, quarantined, now).await?);
+    events.extend(put_aside(&sealer, &mut tx, quarantined, now).await?);
     if !moved.is_empty() && runs::any_unsealed(&mut tx).await? {
         let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
         let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
@@ -194,12 +196,12 @@ async fn take_batch(
 
 /// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
 async fn put_aside(
-    ctx: &Context,
+    sealer: &Ring,
     tx: &mut sqlx::PgConnection,
     quarantined: Vec<(NotUnderstood, &Delivery)>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<Event>, StageError> {
-    let seal = |bytes: &[u8]| ctx.keys.seal(Purpose::RawMessage, bytes);
+    let seal = |bytes: &[u8]| sealer.seal(Purpose::RawMessage, bytes);
     let rows: Vec<Quarantined> = quarantined
         .iter()
         .map(|(fault, delivery)| Quarantined {
