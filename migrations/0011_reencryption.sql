@@ -71,9 +71,9 @@ CREATE TRIGGER encrypted_anew BEFORE UPDATE ON request_files FOR EACH ROW WHEN (
 CREATE TRIGGER encrypted_anew BEFORE UPDATE ON result_files FOR EACH ROW WHEN (is_reencrypting()) EXECUTE FUNCTION only_the_encryption_changes();
 
 -- What came in stays as it came. Only a statement that names one of these columns pays for being asked.
-CREATE TRIGGER as_it_came BEFORE UPDATE OF source, id, seq, kind, payer_id, sent_at, received_at, digest, raw ON messages
+CREATE TRIGGER bytes_as_they_came BEFORE UPDATE OF source, id, seq, kind, payer_id, sent_at, received_at, digest, raw ON messages
     FOR EACH ROW WHEN (NOT is_reencrypting()) EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER as_it_came BEFORE UPDATE OF received_at, raw, headers ON quarantine
+CREATE TRIGGER bytes_as_they_came BEFORE UPDATE OF raw, headers ON quarantine
     FOR EACH ROW WHEN (NOT is_reencrypting()) EXECUTE FUNCTION refuse_change();
 
 -- The guards of the files that look at their bytes give way to the one above, and to nothing else.

@@ -25,7 +25,7 @@ pub enum Message {
     DeclarationSubmitted(DeclarationSubmitted),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct EnrolmentChanged {
     pub payer_id: PayerId,
     pub insurance_type: InsuranceType,
@@ -40,7 +40,7 @@ pub struct EnrolmentChanged {
     pub category: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct AgreementChanged {
     pub agreement_no: String,
     pub payer_id: PayerId,
@@ -82,6 +82,28 @@ pub struct DeclarationSubmitted {
     pub amount: Money,
     pub channel: String,
     pub collect_by: CollectBy,
+}
+
+// Names, identity numbers and accounts do not end up in logs and panics by a stray `{:?}`.
+
+impl std::fmt::Debug for EnrolmentChanged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrolmentChanged")
+            .field("payer_id", &self.payer_id)
+            .field("insurance_type", &self.insurance_type)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for AgreementChanged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgreementChanged")
+            .field("payer_id", &self.payer_id)
+            .field("agreement_no", &self.agreement_no)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Message {

@@ -125,9 +125,11 @@ impl From<SealedError> for StageError {
     }
 }
 
-/// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there;
-/// builds without debug assertions, which is to say every release, do not contain it.
+/// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there, and
+/// `PIKOU_PANIC_AT=name` lets it panic; builds without debug assertions, which is to say every release, do not contain it.
 pub fn crash_point(name: &str) {
+    #[cfg(debug_assertions)]
+    assert!(std::env::var("PIKOU_PANIC_AT").as_deref() != Ok(name), "told to panic at {name}");
     #[cfg(debug_assertions)]
     if std::env::var("PIKOU_DIE_AT").is_ok_and(|at| at == name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

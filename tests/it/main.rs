@@ -4,6 +4,7 @@
 mod after_the_seal;
 mod broker;
 mod bus;
+mod canary;
 mod cli;
 mod crash;
 mod embedded;
@@ -18,6 +19,7 @@ mod races;
 mod reconcile;
 mod result_files;
 mod runs;
+mod scanner;
 mod serve;
 mod skips;
 mod support;

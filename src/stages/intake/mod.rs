@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::contract::envelope::{self, Envelope, NotUnderstood, NotUnderstoodCode};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
-use crate::contract::inbound::Message;
+use crate::contract::inbound::{MESSAGES, Message};
 use crate::crypt::{Purpose, Ring};
 use crate::domain::amount_setting::FactOrder;
 use crate::store::quarantine::Quarantined;
@@ -22,12 +22,25 @@ use super::{Context, StageError, crash_point, telling};
 use book::Book;
 
 /// A message as it was delivered.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
+}
+
+/// Neither body nor headers: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Delivery {{ origin: {:?}, bytes: {} }}", self.origin, self.raw.len())
+    }
+}
+
+/// Where a message of the broker came from. A routing key that is none of ours may hold anything, and is not repeated:
+/// origins are stored as they are, and published.
+pub fn origin(queue: &str, routing_key: &str) -> String {
+    format!("{queue}#{}", if MESSAGES.contains(&routing_key) { routing_key } else { "?" })
 }
 
 /// What became of a batch.
