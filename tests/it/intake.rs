@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use pikou::contract::refusal::RefusalCode;
 use pikou::crypt::Purpose;
 use pikou::stages::intake::{self, Taken};
-use pikou::stages::watch;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -85,8 +84,8 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
     let (codes, messages): (Vec<RefusalCode>, Vec<Value>) = refusals().into_iter().unzip();
     let taken = place.take(&messages).await;
     assert_eq!(taken, Taken { refused: codes.len() - 2, waiting: 2, ..Taken::default() });
-    assert_eq!(watch::end_waits(&place.ctx).await.unwrap(), 0, "the wait has only begun");
-    assert_eq!(watch::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 2);
+    assert_eq!(intake::end_waits(&place.ctx).await.unwrap(), 0, "the wait has only begun");
+    assert_eq!(intake::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 2);
 
     let told: BTreeMap<String, (String, String)> = place
         .data_of("message.refused")
@@ -109,7 +108,7 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
     assert_eq!(found, wanted);
     assert_eq!(told.len(), codes.len(), "one event a refusal");
     let covered: BTreeSet<RefusalCode> = codes.into_iter().collect();
-    assert_eq!(covered, BTreeSet::from(RefusalCode::ALL), "every code is in the table");
+    assert_eq!(covered, RefusalCode::ALL.iter().copied().collect::<BTreeSet<_>>(), "every code is in the table");
     let others = "SELECT declaration_no || ' ' || state FROM declarations WHERE payer_id <> 'PAID' ORDER BY 1";
     assert_eq!(place.texts(others).await, ["D-first payable", "D-not-enrolled rejected"]);
     place.account().await;
@@ -266,7 +265,7 @@ async fn what_waits_for_its_enrolment_is_judged_when_that_comes() {
     assert_eq!(place.told_of("D1").await, ["declaration.waiting", "declaration.accepted"]);
     assert_eq!(place.told_of("D2").await, ["declaration.waiting", "declaration.accepted"]);
     assert_eq!(place.told_of("D3").await, ["declaration.waiting", "declaration.rejected"]);
-    assert_eq!(watch::end_waits(&place.at("2026-05-01T00:00:00Z")).await.unwrap(), 0, "nothing waits any more");
+    assert_eq!(intake::end_waits(&place.at("2026-05-01T00:00:00Z")).await.unwrap(), 0, "nothing waits any more");
     place.account().await;
 }
 
