@@ -193,6 +193,21 @@ fn only_stages_open_transactions_and_only_the_clock_asks_for_the_time() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is written is sealed by the context's `sealer`, which asks whether the key is retired. The intake seals before
+/// its transaction, and asks then; the others only name the key.
+#[test]
+fn nobody_seals_with_a_key_that_may_be_retired() {
+    let may = ["stages/mod.rs", "stages/intake/mod.rs", "stages/rekey.rs", "cli/keys.rs"].map(PathBuf::from);
+    let found: BTreeSet<PathBuf> = sources()
+        .into_iter()
+        .filter(|(_, module, code)| {
+            module != "crypt" && (code.contains("keys.current()") || code.contains("keys.look()"))
+        })
+        .map(|(path, _, _)| path)
+        .collect();
+    assert_eq!(found, BTreeSet::from(may));
+}
+
 #[test]
 fn the_bank_of_the_demo_knows_only_files() {
     let bank: Vec<_> = sources()

@@ -15,8 +15,9 @@ use crate::crypt::{Algorithm, KeyError, Purpose, Ring, SealedError, key_file};
 use crate::store::gates;
 use crate::store::sealed_values::{self, Holds, SEALED, SealedRow, SealedTable};
 
-/// Pause before rows that somebody else had locked are looked for again.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pause before rows that somebody else had locked are looked for again, doubled up to the maximum.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,7 @@ async fn reencrypt_table(
     done: &mut Reencrypted,
     progress: &mut impl FnMut(i64),
 ) -> Result<(), StageError> {
+    let mut pause = PAUSE_FIRST;
     loop {
         let mut left = Vec::new();
         let mut after = table.start();
@@ -162,7 +164,8 @@ async fn reencrypt_table(
             done.left.extend(left);
             return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

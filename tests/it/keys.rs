@@ -183,6 +183,18 @@ async fn a_worker_whose_key_file_is_outdated_takes_nothing_until_it_has_the_new_
 }
 
 #[tokio::test]
+async fn bytes_encrypted_before_the_key_was_retired_are_written_under_its_successor() {
+    let place = books().await;
+    let prepared = intake::prepare(&place.ctx, deliveries(&[enrolment("P9")]));
+    rotate(&place, Algorithm::Sm4Gcm);
+    rekey::reencrypt(&place.other_worker(), |_| ()).await.unwrap();
+    intake::commit(&place.ctx, &prepared).await.unwrap();
+    assert_eq!(rekey::remove(&place.ctx, "k1").await.unwrap(), Removal::Removed);
+    let message = &plain(&place.ctx.pool, &place.ctx.keys).await["messages.raw"];
+    assert!(message.contains(enrolment("P9").to_string().as_bytes()));
+}
+
+#[tokio::test]
 async fn what_was_being_encrypted_when_the_key_was_retired_is_waited_for() {
     let place = books().await;
     let mut tx = place.ctx.begin().await.unwrap();
