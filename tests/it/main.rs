@@ -13,6 +13,7 @@ mod guards;
 mod intake;
 mod keys;
 mod not_again;
+mod orders;
 mod permutations;
 mod process;
 mod races;

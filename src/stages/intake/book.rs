@@ -60,6 +60,8 @@ pub(super) struct Book<'a> {
     pub new_voids: Vec<VoidRow>,
     pub new_declarations: BTreeSet<String>,
     pub moved_declarations: BTreeSet<String>,
+    /// Those of them that waited and are payable since this batch, whatever became of them then.
+    pub woken_declarations: BTreeSet<String>,
     pub new_orders: BTreeSet<String>,
     pub moved_orders: BTreeSet<String>,
     pub settlements: Vec<ReportedSettlement>,
@@ -93,6 +95,7 @@ impl<'a> Book<'a> {
             new_voids: Vec::new(),
             new_declarations: BTreeSet::new(),
             moved_declarations: BTreeSet::new(),
+            woken_declarations: BTreeSet::new(),
             new_orders: BTreeSet::new(),
             moved_orders: BTreeSet::new(),
             settlements: Vec::new(),
