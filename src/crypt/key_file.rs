@@ -57,6 +57,9 @@ fn file_error(path: &Path) -> impl Fn(io::Error) -> KeyError {
     move |source| KeyError::File { path: path.to_owned(), source }
 }
 
+/// Id, algorithm, and bytes of a key.
+type Secret<'f> = (&'f str, Algorithm, Vec<u8>);
+
 /// What stands in the file. No `Debug`: it is all secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +107,7 @@ impl KeyFile {
     }
 
     /// Each key with its algorithm and secret, which is as long as the algorithm's keys are.
-    pub(super) fn secrets(&self) -> Result<Vec<(&str, Algorithm, Vec<u8>)>, KeyError> {
+    pub(super) fn secrets(&self) -> Result<Vec<Secret<'_>>, KeyError> {
         let mut secrets = Vec::with_capacity(self.keys.len());
         for (id, key) in &self.keys {
             if id.is_empty() || id.len() > KEY_ID_MAX {

@@ -72,6 +72,19 @@ fn remarked(mut message: Value, person: usize) -> Value {
     message
 }
 
+/// A back payment, paid online without success and voided, each with a remark about the payer.
+fn online() -> Vec<Value> {
+    let failed = json!({"code": "40004", "reason": PEOPLE[3].1});
+    let all = [
+        assessment("P4", "B4", "assess-P4", "2026-03-01T00:00:00Z", json!({})),
+        special("P4", "S4", "B4"),
+        payment_started("O4", &[("S4", "1200.00")], json!({})),
+        payment_reported("O4", "report-O4", "failed", failed),
+        void_requested("S4", "void-S4"),
+    ];
+    all.into_iter().map(|message| remarked(message, 3)).collect()
+}
+
 /// What is refused, stale, waiting, and what is not understood, each with somebody in it: the bodies with their
 /// routing keys.
 fn odd_messages() -> Vec<(String, Vec<u8>)> {
@@ -317,11 +330,10 @@ async fn names_numbers_and_accounts_are_where_they_belong_and_nowhere_else() {
     ));
 
     // The messages; a worker that panics with a batch in its hands, and two others that take it.
-    for person in 0..4 {
+    for (person, (payer, ..)) in PEOPLE.iter().enumerate().take(4) {
         for message in personal(person) {
             sender.send("enrolment.changed", message.to_string().as_bytes()).await;
         }
-        let payer = PEOPLE[person].0;
         let amount = amount_set(payer, &format!("s-{payer}"), "2026-04-02T00:00:00Z", "1500.00");
         sender.send("amount.set", remarked(amount, person).to_string().as_bytes()).await;
     }
@@ -331,6 +343,10 @@ async fn names_numbers_and_accounts_are_where_they_belong_and_nowhere_else() {
     let (one, one_log) = serve(&pikou, "one.log", &[]);
     let (other, other_log) = serve(&pikou, "other.log", &[("PIKOU__LOG__FORMAT", "json")]);
     pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 12).await;
+    for message in online() {
+        sender.send("payment.started", message.to_string().as_bytes()).await;
+    }
+    pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 17).await;
     let odd = odd_messages();
     let not_understood = odd.len() as i64 - 4;
     for (routing_key, body) in &odd {
@@ -405,6 +421,7 @@ async fn names_numbers_and_accounts_are_where_they_belong_and_nowhere_else() {
         "message.refused",
         "message.stale",
         "payment.recorded",
+        "payment.failed",
         "discrepancy.opened",
         "result_file.refused",
     ] {
