@@ -82,7 +82,7 @@ impl Place {
         let settings = settings_for(folder.path(), &url, settings);
         let pool = pool(&url).await;
         store::MIGRATOR.run(&pool).await.unwrap();
-        let keys = Keys::load_or_make(&settings.keys_file).unwrap();
+        let keys = Keys::load_or_make(&settings.keys_file, settings.keys_algorithm).unwrap();
         let ctx = Context {
             pool,
             settings: Arc::new(settings),

@@ -11,6 +11,7 @@ use super::entry::{Answer, Entry, Standing};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
+use crate::crypt::Ring;
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
 use crate::domain::insurance::{CollectionRule, InsuranceType};
@@ -31,6 +32,7 @@ pub(super) type EnrolmentKey = (String, String);
 /// What the batch needs to know, and what of it is new.
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
+    pub sealer: &'a Ring,
     pub now: DateTime<Utc>,
     /// Those of the batch, then those that waited and may be woken by it.
     pub entries: Vec<Entry>,
@@ -74,9 +76,10 @@ pub(super) struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    pub fn new(ctx: &'a Context, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
+    pub fn new(ctx: &'a Context, sealer: &'a Ring, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
         Book {
             ctx,
+            sealer,
             now,
             entries,
             waiting: HashMap::new(),

@@ -23,16 +23,15 @@ impl Book<'_> {
             Some(before) => self.keep_earlier(&key, before),
             None => {}
         }
-        let keys = &self.ctx.keys;
         let row = EnrolmentRow {
             payer_id: key.0.clone(),
             insurance_type: key.1.clone(),
             status: m.status.clone(),
             effective_on: m.effective_on,
-            name: keys.seal(Purpose::PersonName, m.name.as_bytes()),
+            name: self.sealer.seal(Purpose::PersonName, m.name.as_bytes()),
             id_type: m.id_type.clone(),
-            id_number: keys.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
-            id_number_hash: keys.digest(m.id_number.as_bytes()).to_vec(),
+            id_number: self.sealer.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
+            id_number_hash: self.ctx.keys.digest(m.id_number.as_bytes()).to_vec(),
             enrolment: enrolment.clone(),
         };
         self.moved.push((key.0.clone(), cause.to_owned()));
@@ -51,8 +50,8 @@ impl Book<'_> {
             agreement_no: key.1.clone(),
             gateway: m.gateway.as_str().to_owned(),
             bank_code: m.bank_code.clone(),
-            account_no: self.ctx.keys.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
-            account_name: self.ctx.keys.seal(Purpose::AccountName, m.account_name.as_bytes()),
+            account_no: self.sealer.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
+            account_name: self.sealer.seal(Purpose::AccountName, m.account_name.as_bytes()),
             status: m.status.clone(),
             batch_enabled: m.batch_enabled,
             insurance_types: m.insurance_types.clone(),
