@@ -17,7 +17,7 @@ use super::{BrokerError, BrokerSettings, Outgoing, answer, close, connect, short
 /// What every event is, in the words of CloudEvents.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// AMQP's number for "survives a restart of the broker".
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// A connection and a channel of its own, with confirms.
 pub struct Publisher {

@@ -17,6 +17,7 @@ mod races;
 mod reconcile;
 mod result_files;
 mod runs;
+mod sending;
 mod serve;
 mod skips;
 mod support;

@@ -139,7 +139,7 @@ impl<'a> Book<'a> {
         let (payers, types): (Vec<&str>, Vec<&str>) = keys.iter().map(|(p, t)| (p.as_str(), t.as_str())).unzip();
         for waiting in messages::waiting(tx, &payers, &types).await? {
             let raw = self.ctx.keys.open(Purpose::RawMessage, &waiting.raw)?;
-            let understood = understand(self.ctx, &raw).map_err(|fault| {
+            let understood = understand(self.ctx, &raw, &[]).map_err(|fault| {
                 StageError::broken(format!("a waiting message is not understood: {}", fault.reason))
             })?;
             let place = self.entries.len();
@@ -246,7 +246,7 @@ impl<'a> Book<'a> {
                     payer_id: understood.message.payer_id().to_string(),
                     sent_at: understood.order.time,
                     digest: understood.digest.to_vec(),
-                    raw: seal(&delivery.raw),
+                    raw: seal(understood.structured.as_deref().map_or(&delivery.raw[..], str::as_bytes)),
                     outcome: answer.outcome(),
                     code: answer.code(),
                     wait_for: waits.then(|| enrolment_key(&understood.message).expect("waits for one").1),

@@ -10,7 +10,8 @@ mod judge;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::contract::envelope::{self, Envelope, NotUnderstood, NotUnderstoodCode};
+use crate::contract::binary::{self, Mode};
+use crate::contract::envelope::{Envelope, NotUnderstood, NotUnderstoodCode};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::crypt::Purpose;
@@ -25,6 +26,7 @@ use book::Book;
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
+    /// Those of the broker, with the content type as `content-type`: an event in binary mode is in them.
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
@@ -64,6 +66,8 @@ pub(crate) struct Understood {
     pub order: FactOrder,
     pub message: Message,
     pub digest: [u8; 32],
+    /// The message in structured mode, where it came in binary mode: everything behind the intake knows only one.
+    pub structured: Option<String>,
 }
 
 /// Takes a batch. A batch that the database refuses for its values is halved until the one message is found, and
@@ -93,15 +97,19 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
     Ok(taken)
 }
 
-/// Reads one message.
-pub(crate) fn understand(ctx: &Context, raw: &[u8]) -> Result<Understood, NotUnderstood> {
-    let envelope = envelope::read(raw, ctx.settings.intake.message_max_bytes)?;
+/// Reads one message, in whichever mode it came.
+pub(crate) fn understand(ctx: &Context, raw: &[u8], headers: &[(String, String)]) -> Result<Understood, NotUnderstood> {
+    let (envelope, mode) = binary::read(raw, headers, ctx.settings.intake.message_max_bytes)?;
     let message = Message::read(&envelope, &ctx.settings.insurance_types)?;
     let digest = ctx.keys.digest(envelope.canonical.as_bytes());
-    let Envelope { source, id, kind, time, .. } = envelope;
+    let Envelope { source, id, kind, time, canonical, .. } = envelope;
+    let structured = match mode {
+        Mode::Structured => None,
+        Mode::Binary => Some(canonical),
+    };
     // A blank is lower than every character of an id, so this sorts by id and then by source.
     let order = FactOrder { time, id: format!("{id} {source}") };
-    Ok(Understood { source, id, kind, order, message, digest })
+    Ok(Understood { source, id, kind, order, message, digest, structured })
 }
 
 async fn take_batch(
@@ -112,7 +120,7 @@ async fn take_batch(
     let now = ctx.clock.now();
     let read = |delivery: &Delivery| match &unstorable {
         Some(fault) => Err(fault.clone()),
-        None => understand(ctx, &delivery.raw),
+        None => understand(ctx, &delivery.raw, &delivery.headers),
     };
     let read: Vec<Result<Understood, NotUnderstood>> = deliveries.iter().map(read).collect();
     let understood = || read.iter().filter_map(|message| message.as_ref().ok());
