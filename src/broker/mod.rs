@@ -58,7 +58,7 @@ pub struct BrokerSettings {
     pub batch_max: usize,
     /// How long the first message of a batch waits for company.
     pub batch_wait: Duration,
-    /// How long a published message may stay without its confirm. Also what a blocked broker shows as.
+    /// How long a published message may stay without its confirm; also how long a blocked broker is waited for.
     pub confirm_timeout: Duration,
     /// Most messages published and not yet confirmed.
     pub outstanding_max: usize,
@@ -176,6 +176,8 @@ pub enum BrokerError {
     Refused { exchange: String, message_id: String },
     #[error("no confirm for message {message_id} of exchange {exchange} within {waited:?}")]
     ConfirmTimeout { exchange: String, message_id: String, waited: Duration },
+    #[error("the broker takes no messages (its memory or disk alarm); nothing was confirmed within {waited:?}")]
+    Blocked { waited: Duration },
     #[error("{what} is longer than the 255 bytes AMQP allows")]
     TooLong { what: &'static str },
     #[error("the publisher has failed before; connect a new one")]

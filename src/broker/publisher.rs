@@ -102,6 +102,7 @@ impl Publisher {
         let Some((message_id, sending)) = under_way.pop_front() else { return Ok(()) };
         match tokio::time::timeout(self.confirm_timeout, sending).await {
             Ok(done) => done,
+            Err(_) if self.connection.status().blocked() => Err(BrokerError::Blocked { waited: self.confirm_timeout }),
             Err(_) => Err(BrokerError::ConfirmTimeout {
                 exchange: exchange.to_owned(),
                 message_id,

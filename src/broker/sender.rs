@@ -100,8 +100,11 @@ impl Sender {
         F: Future<Output = Result<Confirmation, BrokerError>>,
     {
         let waited = self.confirm_timeout;
-        let step = "confirming a message";
-        tokio::time::timeout(waited, sending).await.unwrap_or(Err(BrokerError::NoAnswer { step, waited }))
+        match tokio::time::timeout(waited, sending).await {
+            Ok(done) => done,
+            Err(_) if self.connection.status().blocked() => Err(BrokerError::Blocked { waited }),
+            Err(_) => Err(BrokerError::NoAnswer { step: "confirming a message", waited }),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn events(settings: &Settings, command: EventsCommand, json: bool) -> 
                 Ok(())
             }
             Told::Listening => {
-                eprintln!("listening");
+                eprintln!("following what is published from now on");
                 Ok(())
             }
         };

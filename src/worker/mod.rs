@@ -84,8 +84,14 @@ pub fn report(what: &str, error: &StageError) {
     }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line. Some repeat their cause in their own words.
 fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

@@ -220,8 +220,8 @@ async fn each_message_sent_has_a_verdict_of_its_own() {
     bus.delete().await;
 }
 
-/// Follows as `pikou events tail` does, its output in two files.
-fn tail(pikou: &Pikou, name: &str, arguments: &[&str]) -> (tokio::process::Child, std::path::PathBuf) {
+/// Another process in the same place, its output in two files.
+pub fn logged(pikou: &Pikou, name: &str, arguments: &[&str]) -> (tokio::process::Child, std::path::PathBuf) {
     let path = pikou.folder.path().join(name);
     let file = |end: &str| Stdio::from(std::fs::File::create(path.with_extension(end)).unwrap());
     let mut command = pikou.command(arguments);
@@ -229,7 +229,7 @@ fn tail(pikou: &Pikou, name: &str, arguments: &[&str]) -> (tokio::process::Child
 }
 
 /// Waits until a file has so many lines.
-async fn lines_of(path: &Path, end: &str, expected: usize) -> Vec<String> {
+pub async fn lines_of(path: &Path, end: &str, expected: usize) -> Vec<String> {
     let start = Instant::now();
     loop {
         let text = std::fs::read_to_string(path.with_extension(end)).unwrap_or_default();
@@ -242,7 +242,7 @@ async fn lines_of(path: &Path, end: &str, expected: usize) -> Vec<String> {
     }
 }
 
-async fn interrupted(mut child: tokio::process::Child, path: &Path) {
+pub async fn interrupted(mut child: tokio::process::Child, path: &Path) {
     let pid = rustix::process::Pid::from_raw(child.id().expect("it runs") as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let status = end_of(&mut child, &path.with_extension("err")).await;
@@ -256,10 +256,10 @@ async fn tail_follows_what_is_published_from_now_on_and_takes_it_from_nobody() {
     let worker = pikou.serve(&[]);
     bus.publish(&ready("P0", "1500.00")).await;
     pikou.until("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL", 1).await;
-    let (voids, voids_path) = tail(&pikou, "voids", &["events", "tail", "--pattern", "amount.voided"]);
-    let (all, all_path) = tail(&pikou, "all", &["events", "tail", "--json"]);
+    let (voids, voids_path) = logged(&pikou, "voids", &["events", "tail", "--pattern", "amount.voided"]);
+    let (all, all_path) = logged(&pikou, "all", &["events", "tail", "--json"]);
     for path in [&voids_path, &all_path] {
-        assert_eq!(lines_of(path, "err", 1).await, ["listening"]);
+        assert_eq!(lines_of(path, "err", 1).await, ["following what is published from now on"]);
     }
     bus.publish(&ready("P1", "1500.00")).await;
     bus.publish(&[amount_voided("P1", "void-P1", "2026-04-03T00:00:00Z")]).await;
@@ -282,8 +282,8 @@ async fn tail_follows_the_file_of_events_where_there_is_no_broker() {
     let pikou = Pikou::new(&[]).await;
     let first = pikou.run_fed(&["ingest", "-"], &lines(&ready("P0", "1500.00"))).await;
     assert_eq!(first.code(), 0, "{}", first.stderr);
-    let (child, path) = tail(&pikou, "tail", &["events", "tail", "--pattern", "amount.*"]);
-    assert_eq!(lines_of(&path, "err", 1).await, ["listening"]);
+    let (child, path) = logged(&pikou, "tail", &["events", "tail", "--pattern", "amount.*"]);
+    assert_eq!(lines_of(&path, "err", 1).await, ["following what is published from now on"]);
     let mut more = ready("P1", "1500.00");
     more.push(json!({"not": "an event"}));
     more.push(amount_voided("P0", "void-P0", "2026-04-03T00:00:00Z"));
