@@ -20,7 +20,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ),
     (
         "worker",
-        &["app", "broker", "clock", "gateway", "schedule", "stages", "store"],
+        &["app", "broker", "clock", "config", "contract", "gateway", "schedule", "stages", "store"],
         &["sqlx::query", "lapin", "csv::"],
     ),
     (

@@ -76,6 +76,24 @@ pub fn queues(settings: &BrokerSettings) -> Vec<Queue> {
     ]
 }
 
+/// Declares the exchange of the events, and an unnamed queue that hears those of the patterns for as long as this
+/// connection lives. Returns its name.
+pub async fn declare_listener(
+    channel: &Channel,
+    settings: &BrokerSettings,
+    patterns: &[String],
+) -> Result<String, BrokerError> {
+    exchange(channel, &settings.exchange_events, ExchangeKind::Topic).await?;
+    let options =
+        QueueDeclareOptions { passive: false, durable: false, exclusive: true, auto_delete: true, nowait: false };
+    let declared = channel.queue_declare("".into(), options, FieldTable::default());
+    let queue = answer("declaring a queue", declared).await?.name().to_string();
+    for pattern in patterns {
+        bind(channel, &queue, &settings.exchange_events, pattern).await?;
+    }
+    Ok(queue)
+}
+
 /// Quorum: what is confirmed has been synced to disk, on a majority of the nodes.
 fn quorum_arguments() -> Vec<(&'static str, Argument)> {
     vec![
@@ -130,8 +148,8 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
 async fn bind(channel: &Channel, queue: &str, exchange: &str, pattern: &str) -> Result<(), BrokerError> {
     let queue = short("a queue's name", queue)?;
     let exchange = short("an exchange's name", exchange)?;
-    let bound =
-        channel.queue_bind(queue, exchange, pattern.into(), QueueBindOptions { nowait: false }, FieldTable::default());
+    let pattern = short("a routing pattern", pattern)?;
+    let bound = channel.queue_bind(queue, exchange, pattern, QueueBindOptions { nowait: false }, FieldTable::default());
     answer("binding a queue", bound).await
 }
 

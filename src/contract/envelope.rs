@@ -1,5 +1,5 @@
 //! CloudEvents 1.0 in structured JSON: raw bytes come in, an [`Envelope`] or a reason for the quarantine goes out.
-//! Called by the intake for each message and by the outbox relay for each event.
+//! Called for each message by `binary.rs`, which knows the other mode, and for the times of events on their way out.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde_json::{Map, Value};
@@ -88,15 +88,31 @@ impl NotUnderstood {
 
 /// Reads an event of at most `max_bytes`.
 pub fn read(raw: &[u8], max_bytes: usize) -> Result<Envelope, NotUnderstood> {
-    let fault = |code, reason: String, position: &str| NotUnderstood { code, reason, position: position.to_owned() };
-    if raw.len() > max_bytes {
-        let reason = format!("{} bytes, at most {max_bytes} are taken", raw.len());
-        return Err(fault(NotUnderstoodCode::TooBig, reason, ""));
-    }
-    let value: Value = serde_json::from_slice(raw).map_err(|error| {
+    from_json(json(raw, max_bytes)?)
+}
+
+pub(super) fn json(raw: &[u8], max_bytes: usize) -> Result<Value, NotUnderstood> {
+    fits(raw.len(), max_bytes)?;
+    serde_json::from_slice(raw).map_err(|error| {
         let position = format!("line {} column {}", error.line(), error.column());
         fault(NotUnderstoodCode::NotJson, format!("{:?} error", error.classify()), &position)
-    })?;
+    })
+}
+
+pub(super) fn fits(bytes: usize, max_bytes: usize) -> Result<(), NotUnderstood> {
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    let reason = format!("{bytes} bytes, at most {max_bytes} are taken");
+    Err(fault(NotUnderstoodCode::TooBig, reason, ""))
+}
+
+fn fault(code: NotUnderstoodCode, reason: String, position: &str) -> NotUnderstood {
+    NotUnderstood { code, reason, position: position.to_owned() }
+}
+
+/// The event that a JSON value is.
+pub(super) fn from_json(value: Value) -> Result<Envelope, NotUnderstood> {
     let canonical = value.to_string(); // serde_json keeps keys sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));

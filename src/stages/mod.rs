@@ -108,6 +108,11 @@ impl StageError {
 impl From<sqlx::Error> for StageError {
     fn from(error: sqlx::Error) -> StageError {
         match store::family(&error) {
+            // The pool does not say what each of its attempts has met.
+            Family::Later if matches!(error, sqlx::Error::PoolTimedOut) => {
+                let what = "no connection to the database: it is away, or all connections are in use".into();
+                StageError::Later { what, source: None }
+            }
             Family::Later => StageError::Later { what: "the database".into(), source: Some(Box::new(error)) },
             Family::Data => StageError::Data(error),
             Family::Broken => {

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
+use crate::contract::binary::CONTENT_TYPE;
 use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
 
@@ -19,14 +20,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
         let ctx = ctx.clone();
         async move {
             let queue = ctx.settings.broker.queue_in.clone();
-            let deliveries: Vec<Delivery> = batch
-                .into_iter()
-                .map(|message| Delivery {
-                    raw: message.body,
-                    headers: message.headers,
-                    origin: origin(&queue, &message.routing_key),
-                })
-                .collect();
+            let deliveries: Vec<Delivery> = batch.into_iter().map(|message| delivery(&queue, message)).collect();
             match take(&ctx, &deliveries).await {
                 Ok(_) => Ok(()),
                 // Whatever it is, the messages stay in the broker: nothing is acknowledged that is not committed.
@@ -40,6 +34,15 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
     broker::consume(&broker_settings(&ctx.settings), shutdown, handler)
         .await
         .map_err(|error| StageError::later("consuming from the broker", error))
+}
+
+fn delivery(queue: &str, message: Incoming) -> Delivery {
+    let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
+    Delivery {
+        raw: message.body,
+        headers: content_type.into_iter().chain(message.headers).collect(),
+        origin: origin(queue, &message.routing_key),
+    }
 }
 
 /// Takes every line of a file as a message, through the very same intake. Blank lines are passed over.
@@ -75,7 +78,11 @@ pub async fn ingest(
 
 /// One line without its end. Of a line that is longer than any message may be, no more is kept in memory than shows
 /// that it is: the intake then refuses it for its size.
-async fn read_line(lines: &mut (impl AsyncBufRead + Unpin), raw: &mut Vec<u8>, max: usize) -> std::io::Result<bool> {
+pub(super) async fn read_line(
+    lines: &mut (impl AsyncBufRead + Unpin),
+    raw: &mut Vec<u8>,
+    max: usize,
+) -> std::io::Result<bool> {
     let mut any = false;
     loop {
         let piece = lines.fill_buf().await?;

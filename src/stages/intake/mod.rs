@@ -36,6 +36,7 @@ pub use waits::end_waits;
 #[derive(Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
+    /// Those of the broker, with the content type as `content-type`: an event in binary mode is in them.
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
@@ -92,9 +93,15 @@ impl Prepared {
     fn sealed_with(&self, sealer: &Ring) -> Cow<'_, [u8]> {
         match value::key_id(&self.sealed) {
             Ok(id) if id == sealer.key_id() => Cow::Borrowed(&self.sealed),
-            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, &self.delivery.raw)),
+            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, logged(&self.understood, &self.delivery))),
         }
     }
+}
+
+/// What of a delivery goes into the log: its bytes, or the event in structured mode where it came in binary mode.
+fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
+    let structured = understood.as_ref().ok().and_then(|understood| understood.structured.as_deref());
+    structured.map_or(&delivery.raw, str::as_bytes)
 }
 
 /// Takes a batch: [`prepare`] and [`commit`] in one go.
@@ -105,10 +112,10 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
 /// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
 pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
     let ring = ctx.keys.current();
-    let one = |delivery: Delivery| Prepared {
-        understood: understand(ctx, &delivery.raw).map(Arc::new),
-        sealed: ring.seal(Purpose::RawMessage, &delivery.raw),
-        delivery,
+    let one = |delivery: Delivery| {
+        let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
+        let sealed = ring.seal(Purpose::RawMessage, logged(&understood, &delivery));
+        Prepared { understood, sealed, delivery }
     };
     deliveries.into_iter().map(one).collect()
 }
