@@ -9,6 +9,7 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
+//! | [`quarantine`] | what was not understood | a person's decision on it |
 //! | [`watch`] | time | waits that have ended |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
@@ -23,11 +24,13 @@ use crate::config::Settings;
 use crate::crypt::{Keys, SealedError};
 use crate::store::{self, Family};
 
+pub mod aside;
 pub mod deliver;
 pub mod intake;
 pub mod lease;
 pub mod plan;
 pub mod publish;
+pub mod quarantine;
 pub mod reconcile;
 pub mod seal;
 pub mod telling;

@@ -45,7 +45,8 @@ async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
         "SELECT (SELECT COALESCE(sum(deliveries), 0)::bigint FROM intake_batches),
                 count(*) FILTER (WHERE outcome = 'accepted'), count(*) FILTER (WHERE outcome = 'refused'),
                 count(*) FILTER (WHERE outcome = 'stale'), count(*) FILTER (WHERE outcome = 'waiting'),
-                COALESCE(sum(repeated), 0)::bigint, (SELECT count(*) FROM quarantine)
+                COALESCE(sum(repeated), 0)::bigint,
+                (SELECT COALESCE(sum(1 + repeated + replays), 0)::bigint FROM quarantine)
          FROM messages",
     )
     .fetch_one(tx)

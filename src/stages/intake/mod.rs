@@ -11,13 +11,12 @@ mod judge;
 use std::collections::{HashMap, HashSet};
 
 use crate::contract::envelope::{self, Envelope, NotUnderstood, NotUnderstoodCode};
-use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::crypt::Purpose;
 use crate::domain::amount_setting::FactOrder;
-use crate::store::quarantine::Quarantined;
-use crate::store::{attempts, gates, messages, outbox, quarantine, runs};
+use crate::store::{attempts, gates, messages, outbox, runs};
 
+use super::aside::{self, Aside};
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
 
@@ -176,7 +175,11 @@ async fn take_batch(
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
-    events.extend(put_aside(ctx, &mut tx, quarantined, now).await?);
+    let asides: Vec<Aside<'_>> = quarantined
+        .into_iter()
+        .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
+        .collect();
+    events.extend(aside::put(ctx, &mut tx, &asides, now).await?);
     if !moved.is_empty() && runs::any_unsealed(&mut tx).await? {
         let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
         let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
@@ -190,43 +193,6 @@ async fn take_batch(
     tx.commit().await?;
     crash_point("intake: after commit");
     Ok(taken)
-}
-
-/// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
-async fn put_aside(
-    ctx: &Context,
-    tx: &mut sqlx::PgConnection,
-    quarantined: Vec<(NotUnderstood, &Delivery)>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<Vec<Event>, StageError> {
-    let seal = |bytes: &[u8]| ctx.keys.seal(Purpose::RawMessage, bytes);
-    let rows: Vec<Quarantined> = quarantined
-        .iter()
-        .map(|(fault, delivery)| Quarantined {
-            origin: delivery.origin.clone(),
-            code: fault.code.as_str(),
-            reason: fault.reason.clone(),
-            position: fault.position.clone(),
-            raw: seal(&delivery.raw),
-            headers: seal(&serde_json::to_vec(&delivery.headers).expect("headers are plain texts")),
-        })
-        .collect();
-    let ids = quarantine::insert(tx, now, &rows).await?;
-    let event = |(id, row): (&i64, &Quarantined)| Event {
-        kind: EventType::MessageQuarantined,
-        subject: Subject::Message(format!("quarantine/{id}")),
-        sequence: 1,
-        causation: format!("delivery:{}", row.origin),
-        time: now,
-        data: Data::Message(MessageData {
-            code: Some(row.code),
-            quarantine_id: Some(*id),
-            reason: Some(row.reason.clone()),
-            position: Some(row.position.clone()),
-            ..MessageData::default()
-        }),
-    };
-    Ok(ids.iter().zip(&rows).map(event).collect())
 }
 
 /// Payers whose standing has changed, each with the message that did it.
