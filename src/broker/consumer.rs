@@ -143,13 +143,7 @@ impl Session {
         Ok(Session { connection, _channel: channel, gathering })
     }
 
-    async fn run<H, F>(
-        mut self,
-        queue: &str,
-        shutdown: &CancellationToken,
-        handler: &H,
-        pauses: &mut Pauses,
-    ) -> End
+    async fn run<H, F>(mut self, queue: &str, shutdown: &CancellationToken, handler: &H, pauses: &mut Pauses) -> End
     where
         H: Fn(Vec<Incoming>) -> F,
         F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
@@ -191,11 +185,7 @@ async fn handled(in_hand: &mut Option<InHand>) -> Option<Result<(), HandlerLater
 }
 
 /// Acknowledges what the handler has done; `handled` is nothing if it panicked.
-async fn finish(
-    queue: &str,
-    in_hand: Option<InHand>,
-    handled: Option<Result<(), HandlerLater>>,
-) -> Result<(), End> {
+async fn finish(queue: &str, in_hand: Option<InHand>, handled: Option<Result<(), HandlerLater>>) -> Result<(), End> {
     let Some(InHand { last, messages, .. }) = in_hand else { return Ok(()) };
     handled.ok_or(End::Panicked)?.map_err(End::Later)?;
     // Everything up to the last of the batch: what came before it is acknowledged already.

@@ -124,7 +124,9 @@ fn plain(value: &AMQPValue) -> String {
 fn json(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
-        AMQPValue::FieldTable(table) => table.inner().iter().map(|(name, value)| (name.to_string(), json(value))).collect(),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| (name.to_string(), json(value))).collect()
+        }
         plainly => Value::String(plain(plainly)),
     }
 }
@@ -132,16 +134,20 @@ fn json(value: &AMQPValue) -> Value {
 /// Headers that the broker writes, not the sender: they tell of the way, and differ each time.
 pub fn is_brokers_own(header: &str) -> bool {
     let header = header.to_ascii_lowercase();
-    header == "x-death" || header == "x-delivery-count" || ["x-first-death-", "x-last-death-"].iter().any(|own| header.starts_with(own))
+    header == "x-death"
+        || header == "x-delivery-count"
+        || ["x-first-death-", "x-last-death-"].iter().any(|own| header.starts_with(own))
 }
 
 impl Incoming {
-    /// Why the broker gave it up, in the broker's words: `expired in pikou.inbox`. Of the last time, where it says so.
+    /// Why the broker gave it up, in the broker's words: `expired in pikou.inbox`. Of several times, the last.
     pub fn death(&self) -> String {
         let header = |name: &str| self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
-        let said = |last: &str, first: &str| header(last).or_else(|| header(first)).unwrap_or("unknown").to_owned();
-        let reason = said("x-last-death-reason", "x-first-death-reason");
-        format!("{reason} in {}", said("x-last-death-queue", "x-first-death-queue"))
+        let deaths: Value = header("x-death").and_then(|deaths| serde_json::from_str(deaths).ok()).unwrap_or_default();
+        let said = |name: &str, first: &str| {
+            deaths[0][name].as_str().or_else(|| header(first)).unwrap_or("unknown").to_owned()
+        };
+        format!("{} in {}", said("reason", "x-first-death-reason"), said("queue", "x-first-death-queue"))
     }
 }
 

@@ -6,6 +6,7 @@
 mod account;
 mod commands;
 mod demo;
+mod messages;
 mod print;
 mod serve;
 
@@ -56,6 +57,9 @@ enum Command {
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
     },
+    /// What could not be understood: look, replay, discard
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// The books as they stand, and whether they add up
     Account,
     /// The settings in force, passwords masked
@@ -141,6 +145,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }
+        Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

@@ -14,8 +14,8 @@ use crate::broker;
 use crate::contract::envelope::NotUnderstood;
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::crypt::Purpose;
-use crate::store::quarantine::{self, FailedReplay, Quarantined};
 use crate::store::gates;
+use crate::store::quarantine::{self, FailedReplay, Quarantined};
 
 /// Origin of a replay; an entry's number follows. No queue (`queue#key`) and no file (`file:line`) looks like it.
 const REPLAY_OF: &str = "quarantine/";

@@ -36,7 +36,15 @@ impl Decider {
     }
 
     fn decision<'a>(&'a self, what: &'static str, outcome: &'a str, now: DateTime<Utc>) -> NewDecision<'a> {
-        NewDecision { decided_at: now, decided_by: &self.by, reason: &self.reason, what, outcome, mended: false, fault: None }
+        NewDecision {
+            decided_at: now,
+            decided_by: &self.by,
+            reason: &self.reason,
+            what,
+            outcome,
+            mended: false,
+            fault: None,
+        }
     }
 }
 
@@ -214,6 +222,7 @@ pub async fn put_dead(ctx: &Context, letters: &[DeadLetter]) -> Result<(), Stage
     messages::note_batch(&mut tx, now, letters.len()).await?;
     crash_point("quarantine: before commit");
     tx.commit().await?;
+    crash_point("quarantine: after commit");
     Ok(())
 }
 

@@ -240,6 +240,7 @@ async fn what_is_evidence_is_never_deleted() {
         "discrepancies",
         "messages",
         "quarantine",
+        "quarantine_decisions",
     ];
     let mut found = Vec::new();
     let mut wanted = Vec::new();
