@@ -76,3 +76,65 @@ CREATE TRIGGER move_forward BEFORE UPDATE ON quarantine FOR EACH ROW
           OR (OLD.state <> 'open' AND (OLD.state, OLD.decision_id, OLD.repeated, OLD.replays)
               IS DISTINCT FROM (NEW.state, NEW.decision_id, NEW.repeated, NEW.replays)))
     EXECUTE FUNCTION quarantine_moves_forward();
+
+-- 2. Rebuilding a book from the message log of another one
+
+-- Seq orders messages of one payer truly, as it is given under the payer's lock; the end of a wait takes a place in it.
+ALTER TABLE messages
+    ADD COLUMN wait_ended_seq bigint,
+    ADD CONSTRAINT an_ended_wait_was_refused CHECK (wait_ended_seq IS NULL OR outcome = 'refused');
+COMMENT ON COLUMN messages.wait_ended_seq IS 'Where in the order of seq its wait ended for want of time; replay ends it there';
+
+ALTER TABLE outbox ADD COLUMN withheld boolean NOT NULL DEFAULT false;
+ALTER TABLE outbox ADD CONSTRAINT what_is_withheld_does_not_wait CHECK (NOT withheld OR published_at IS NOT NULL);
+COMMENT ON COLUMN outbox.withheld IS 'Written by a rebuild: the book it was rebuilt from has told it, this one never does';
+
+CREATE TABLE rebuilds (
+    rebuild_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source      text NOT NULL,
+    source_runs bigint NOT NULL CHECK (source_runs >= 0),
+    messages    bigint NOT NULL CHECK (messages >= 0),
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    differing   bigint CHECK (differing >= 0),
+    CONSTRAINT finished_when_it_was_compared CHECK ((finished_at IS NULL) = (differing IS NULL))
+);
+COMMENT ON TABLE rebuilds IS 'That this book was made from the message log of another one; at most one row';
+COMMENT ON COLUMN rebuilds.source_runs IS 'Runs of the other book: what they collected is not known here';
+COMMENT ON COLUMN rebuilds.differing IS 'Messages that were answered otherwise there';
+CREATE UNIQUE INDEX a_book_is_rebuilt_once ON rebuilds ((true));
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON rebuilds FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Sessions of the rebuild say so: what they write is not told.
+CREATE FUNCTION withhold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.published_at := NEW.created_at;
+    NEW.withheld := true;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER withheld_by_a_rebuild BEFORE INSERT ON outbox FOR EACH ROW
+    WHEN (current_setting('pikou.rebuild', true) = 'on') EXECUTE FUNCTION withhold();
+
+-- Everybody else's messages wait until it is done. (SQLSTATE class 55: trying again later helps.)
+CREATE FUNCTION nothing_comes_between_a_rebuild() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('pikou.rebuild', true) IS DISTINCT FROM 'on' AND EXISTS (SELECT FROM rebuilds WHERE finished_at IS NULL) THEN
+        RAISE EXCEPTION 'this database is being rebuilt, or a rebuild of it has died'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER nothing_comes_between_a_rebuild BEFORE INSERT ON intake_batches
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_comes_between_a_rebuild();
+
+-- A book that does not know what was collected would collect it again.
+CREATE FUNCTION a_rebuilt_book_makes_no_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM rebuilds WHERE finished_at IS NULL OR source_runs > 0) THEN
+        RAISE EXCEPTION 'this book was rebuilt from messages alone and does not know what was collected before: it makes no runs'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'a_rebuilt_book_makes_no_runs';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER a_rebuilt_book_makes_no_runs BEFORE INSERT ON runs
+    FOR EACH STATEMENT EXECUTE FUNCTION a_rebuilt_book_makes_no_runs();

@@ -56,8 +56,9 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("main", &[], &[]),
 ];
 
-/// Each knows nothing of the others; what they share is in `lease` and `telling`.
-const STAGES: [&str; 7] = ["intake", "plan", "seal", "deliver", "reconcile", "publish", "watch"];
+/// Each knows nothing of the others; what they share is in `aside`, `lease` and `telling`.
+const STAGES: [&str; 9] =
+    ["intake", "plan", "seal", "deliver", "reconcile", "publish", "quarantine", "rebuild", "watch"];
 const LINES_MAX: usize = 450;
 
 /// The sources with their module, comments and unit tests left out.

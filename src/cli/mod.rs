@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod messages;
 mod print;
+mod rebuild;
 mod serve;
 
 use std::future::Future;
@@ -62,6 +63,12 @@ enum Command {
     Messages(messages::Messages),
     /// The books as they stand, and whether they add up
     Account,
+    /// Take the whole message log of another database into the empty one of the settings; publishes nothing
+    Rebuild {
+        /// That database; it is only read. Leave the password to PGPASSWORD
+        #[arg(long, value_name = "DATABASE_URL")]
+        from: String,
+    },
     /// The settings in force, passwords masked
     Config,
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
@@ -146,6 +153,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
+        Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

@@ -10,6 +10,7 @@
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
+//! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
 //! | [`watch`] | time | waits that have ended |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
@@ -31,6 +32,7 @@ pub mod lease;
 pub mod plan;
 pub mod publish;
 pub mod quarantine;
+pub mod rebuild;
 pub mod reconcile;
 pub mod seal;
 pub mod telling;

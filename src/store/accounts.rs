@@ -32,7 +32,8 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
         not_ours: row.get(4),
     };
     let row = sqlx::query(
-        "SELECT COALESCE(sum(events), 0)::bigint, COALESCE(sum(events) FILTER (WHERE published_at IS NOT NULL), 0)::bigint FROM outbox",
+        "SELECT COALESCE(sum(events), 0)::bigint, COALESCE(sum(events) FILTER (WHERE published_at IS NOT NULL), 0)::bigint
+         FROM outbox WHERE NOT withheld",
     )
     .fetch_one(&mut *tx)
     .await?;

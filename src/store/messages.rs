@@ -134,6 +134,23 @@ pub async fn answer_waiting(
     .await
 }
 
+/// Refuses messages whose wait is over, as (source, id, code), and gives the end of each wait its place in the order of
+/// the log; the caller holds the payers' locks. Returns those that still waited.
+pub async fn end_waits(tx: &mut PgConnection, answers: &[(&str, &str, &str)]) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(
+        "UPDATE messages m SET outcome = 'refused', code = a.code, wait_for = NULL, wait_until = NULL,
+             wait_ended_seq = nextval(pg_get_serial_sequence('messages', 'seq'))
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS a (source, id, code)
+         WHERE m.source = a.source AND m.id = a.id AND m.outcome = 'waiting'
+         RETURNING m.source, m.id",
+    )
+    .bind(answers.iter().map(|answer| answer.0).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.1).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.2).collect::<Vec<_>>())
+    .fetch_all(tx)
+    .await
+}
+
 /// Notes that a batch of deliveries was taken.
 pub async fn note_batch(tx: &mut PgConnection, taken_at: DateTime<Utc>, deliveries: usize) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO intake_batches (taken_at, deliveries) VALUES ($1, $2)")

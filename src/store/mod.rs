@@ -14,6 +14,7 @@ pub mod messages;
 pub mod outbox;
 pub mod quarantine;
 pub mod ranges;
+pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
 pub mod runs;

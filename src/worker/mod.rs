@@ -4,6 +4,7 @@
 pub mod inboxes;
 pub mod intake;
 pub mod quarantine;
+pub mod rebuild;
 pub mod relay;
 pub mod runs;
 

@@ -16,6 +16,7 @@ mod permutations;
 mod process;
 mod quarantine;
 mod races;
+mod rebuild;
 mod reconcile;
 mod result_files;
 mod runs;
