@@ -1,11 +1,14 @@
 //! What is not understood: counted, kept, and decided on by people.
 
+use std::sync::Arc;
+
 use pikou::stages::intake::{self, Delivery, Taken};
 use pikou::stages::quarantine::Decider;
 use pikou::stages::quarantine::{self, Replayed};
 use pikou::worker;
 use serde_json::{Value, json};
 use sqlx::Executor;
+use tokio::sync::Barrier;
 
 use crate::process::Pikou;
 use crate::support::*;
@@ -97,15 +100,20 @@ async fn the_same_poison_again_is_counted_on_its_entry_and_told_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_that_put_the_same_poison_aside_at_once_make_one_entry_of_it() {
+    const ROUNDS: u64 = 20;
     let place = Place::new().await;
+    let together = Arc::new(Barrier::new(4));
     let workers: Vec<_> = (0..4)
         .map(|worker: u64| {
-            let ctx = place.other_worker();
+            let (ctx, together) = (place.other_worker(), together.clone());
             tokio::spawn(async move {
-                for round in 0..10 {
-                    let mut batch: Vec<Delivery> = (0..20).map(|n| poison(&format!("poison {n}"))).collect();
+                for round in 0..ROUNDS {
+                    // Half of it is new to everybody, half is known.
+                    let name = |n: u64| format!("poison {}", round * 10 + n);
+                    let mut batch: Vec<Delivery> = (0..20).map(|n| poison(&name(n))).collect();
                     Dice(worker * 100 + round).shuffle(&mut batch);
-                    intake::take(&ctx, &batch).await.unwrap();
+                    together.wait().await;
+                    assert_eq!(intake::take(&ctx, &batch).await.unwrap().quarantined, 20);
                 }
             })
         })
@@ -113,11 +121,10 @@ async fn workers_that_put_the_same_poison_aside_at_once_make_one_entry_of_it() {
     for worker in workers {
         worker.await.unwrap();
     }
-    assert_eq!(
-        place.texts("SELECT count(*) || ' ' || min(repeated) || ' ' || max(repeated) FROM quarantine").await,
-        ["20 39 39"]
-    );
-    assert_eq!(place.account().await.messages.quarantined, 800);
+    let found =
+        "SELECT concat_ws(' ', code, 1 + repeated, count(*)) FROM quarantine GROUP BY code, repeated ORDER BY 1";
+    assert_eq!(place.texts(found).await, ["not_json 4 20", "not_json 8 190"]);
+    assert_eq!(place.account().await.messages.quarantined, 4 * 20 * ROUNDS as i64);
 }
 
 #[tokio::test]
