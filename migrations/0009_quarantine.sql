@@ -82,7 +82,7 @@ CREATE TRIGGER move_forward BEFORE UPDATE ON quarantine FOR EACH ROW
 -- Seq orders messages of one payer truly, as it is given under the payer's lock; the end of a wait takes a place in it.
 ALTER TABLE messages
     ADD COLUMN wait_ended_seq bigint,
-    ADD CONSTRAINT an_ended_wait_was_refused CHECK (wait_ended_seq IS NULL OR outcome = 'refused');
+    ADD CONSTRAINT an_ended_wait_is_no_wait CHECK (wait_ended_seq IS NULL OR outcome <> 'waiting');
 COMMENT ON COLUMN messages.wait_ended_seq IS 'Where in the order of seq its wait ended for want of time; replay ends it there';
 
 ALTER TABLE outbox ADD COLUMN withheld boolean NOT NULL DEFAULT false;

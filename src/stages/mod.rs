@@ -3,7 +3,7 @@
 //!
 //! | stage | takes | leaves |
 //! |---|---|---|
-//! | [`intake`] | messages | facts, declarations, answers |
+//! | [`intake`] | messages; time, when a wait has ended | facts, declarations, online orders, answers |
 //! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons |
 //! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
@@ -11,7 +11,6 @@
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
 //! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
-//! | [`watch`] | time | waits that have ended |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
 //! all the same case. Only stages open transactions, and no network or file hand-over happens inside one.
@@ -27,6 +26,7 @@ use crate::store::{self, Family};
 
 pub mod aside;
 pub mod deliver;
+pub mod firing;
 pub mod intake;
 pub mod lease;
 pub mod plan;
@@ -36,7 +36,6 @@ pub mod rebuild;
 pub mod reconcile;
 pub mod seal;
 pub mod telling;
-pub mod watch;
 
 /// What every stage gets.
 #[derive(Clone)]

@@ -1,12 +1,12 @@
 //! A book is made anew from the message log of another one.
 //!
 //! In: the log of a database, in its order, and an empty database. Out: pieces of the log, which the caller takes to
-//! the intake and to the watch at the time at which they came; at the end, every answer is held against the other's.
+//! the intake as of the time at which they came; at the end, every answer is held against the other's.
 //! *Commits:* that the rebuild has begun, and that it is done; the pieces commit where they are taken. *If it dies:*
 //! the database stays marked as unfinished: it takes no messages and makes no runs. Drop it and begin anew.
 //!
-//! The log is read in one snapshot. What is rebuilt from it are facts; runs, files and settlements rest on other
-//! evidence. So a book with runs is rebuilt for looking at it only: the database refuses to make runs in it.
+//! The log is read in one snapshot. What is rebuilt from it is what rests on messages alone; runs, files and what banks
+//! answered rest on other evidence, and requests for runs are passed over. So a book with runs is rebuilt for looking at it only: the database refuses to make runs in it.
 
 use std::collections::VecDeque;
 
@@ -26,8 +26,8 @@ const COMPARE_MAX: usize = 1000;
 pub enum Piece {
     /// Messages that were taken at one time.
     Came { at: DateTime<Utc>, messages: Vec<Message> },
-    /// Waits, as (source, id, payer), that ended before the next message came.
-    WaitsEnded { at: DateTime<Utc>, waits: Vec<(String, String, String)> },
+    /// Waits, as (source, id), that ended before the next message came.
+    WaitsEnded { at: DateTime<Utc>, waits: Vec<(String, String)> },
 }
 
 #[derive(Debug)]
@@ -87,10 +87,10 @@ impl Log {
             }
             match self.read.pop_front() {
                 None => break,
-                Some(Step { source, id, payer_id, what: What::WaitEnded }) if messages.is_empty() => {
-                    waits.push((source, id, payer_id));
+                Some(Step { source, id, what: What::WaitEnded }) if messages.is_empty() => {
+                    waits.push((source, id));
                 }
-                Some(Step { source, id, what: What::Came { received_at, raw }, .. })
+                Some(Step { source, id, what: What::Came { received_at, raw } })
                     if waits.is_empty() && (messages.is_empty() || received_at == self.at) =>
                 {
                     let raw = ctx.keys.open(Purpose::RawMessage, &raw)?;

@@ -9,7 +9,6 @@ use sqlx::{PgConnection, Row};
 pub struct Step {
     pub source: String,
     pub id: String,
-    pub payer_id: String,
     pub what: What,
 }
 
@@ -41,18 +40,22 @@ pub async fn schema_version(connection: &mut PgConnection) -> sqlx::Result<Optio
     sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await
 }
 
-/// Messages and runs of a database.
+/// Messages of a database but for requests of runs, and its runs.
 pub async fn size(connection: &mut PgConnection) -> sqlx::Result<(i64, i64)> {
-    sqlx::query_as("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM runs)").fetch_one(connection).await
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM messages WHERE kind <> 'pikou.in.run.requested.v1'), (SELECT count(*) FROM runs)",
+    )
+    .fetch_one(connection)
+    .await
 }
 
-/// Opens the log in its order; read by [`steps`]. A cursor, as nothing else needs an index by `seq`.
+/// Opens the log in its order, without requests for runs, which are no facts; read by [`steps`]. A cursor, as nothing else needs an index by `seq`.
 pub async fn open_log(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "DECLARE log NO SCROLL CURSOR FOR
-         SELECT source, id, payer_id, received_at, raw, seq AS place FROM messages
+         SELECT source, id, received_at, raw, seq AS place FROM messages WHERE kind <> 'pikou.in.run.requested.v1'
          UNION ALL
-         SELECT source, id, payer_id, NULL, NULL, wait_ended_seq FROM messages WHERE wait_ended_seq IS NOT NULL
+         SELECT source, id, NULL, NULL, wait_ended_seq FROM messages WHERE wait_ended_seq IS NOT NULL
          ORDER BY place",
     )
     .execute(tx)
@@ -65,7 +68,6 @@ pub async fn steps(tx: &mut PgConnection, limit: usize) -> sqlx::Result<Vec<Step
     let step = |row: &PgRow| Step {
         source: row.get("source"),
         id: row.get("id"),
-        payer_id: row.get("payer_id"),
         what: match row.get::<Option<DateTime<Utc>>, _>("received_at") {
             Some(received_at) => What::Came { received_at, raw: row.get("raw") },
             None => What::WaitEnded,
@@ -78,7 +80,8 @@ pub async fn steps(tx: &mut PgConnection, limit: usize) -> sqlx::Result<Vec<Step
 pub async fn open_answers(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "DECLARE answers NO SCROLL CURSOR FOR
-         SELECT source, id, outcome || COALESCE(' ' || code, '') AS answer FROM messages ORDER BY source, id",
+         SELECT source, id, outcome || COALESCE(' ' || code, '') AS answer FROM messages
+         WHERE kind <> 'pikou.in.run.requested.v1' ORDER BY source, id",
     )
     .execute(tx)
     .await
@@ -119,6 +122,7 @@ pub async fn not_empty(tx: &mut PgConnection) -> sqlx::Result<Option<String>> {
              ('intake_batches', EXISTS (SELECT FROM intake_batches)), ('quarantine', EXISTS (SELECT FROM quarantine)),
              ('enrolments', EXISTS (SELECT FROM enrolments)), ('agreements', EXISTS (SELECT FROM agreements)),
              ('amount_settings', EXISTS (SELECT FROM amount_settings)), ('amount_voids', EXISTS (SELECT FROM amount_voids)),
+             ('assessments', EXISTS (SELECT FROM assessments)), ('online_orders', EXISTS (SELECT FROM online_orders)),
              ('declarations', EXISTS (SELECT FROM declarations)), ('runs', EXISTS (SELECT FROM runs)),
              ('result_files', EXISTS (SELECT FROM result_files)), ('outbox', EXISTS (SELECT FROM outbox))) t (name, filled)
          WHERE filled LIMIT 1",

@@ -1,9 +1,9 @@
 //! The message log of another database goes through the intake once more, at the times at which it came.
 
 use crate::clock::Clock;
-use crate::stages::intake::{Delivery, Taken, take};
+use crate::stages::intake::{Delivery, Taken, end_these, take};
 use crate::stages::rebuild::{self, Differing, Log, Piece};
-use crate::stages::{Context, StageError, watch};
+use crate::stages::{Context, StageError};
 
 /// Differing answers that are named; all are counted.
 const NAMED_MAX: usize = 20;
@@ -48,7 +48,7 @@ pub async fn rebuild(
                 taken.add(take(&as_of(ctx, at), &deliveries).await?);
                 progress(Progress::Taken(deliveries.len()));
             }
-            Piece::WaitsEnded { at, waits } => watch::end_these(&as_of(ctx, at), &waits).await?,
+            Piece::WaitsEnded { at, waits } => end_these(&as_of(ctx, at), &waits).await?,
         }
         next = log.next(ctx).await?;
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use pikou::crypt::Purpose;
-use pikou::stages::{intake, watch};
+use pikou::stages::intake;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 
@@ -24,7 +24,9 @@ fn made_up(dice: &mut Dice, number: usize, now: DateTime<Utc>) -> Value {
     let payer = format!("P{:02}", dice.below(30));
     let sent = time(now - Duration::hours(dice.below(480) as i64));
     let id = format!("m-{number}");
-    match dice.below(10) {
+    let number_of = |dice: &mut Dice| format!("D{}", dice.below(60));
+    let order = format!("O{}", dice.below(20));
+    let mut made = match dice.below(14) {
         // Some payers are never enrolled, most of them late: what needs it waits, and some waits end.
         0 | 1 if payer.as_str() < "P22" => {
             let status = ["active", "active", "suspended", "ended"][dice.below(4)];
@@ -48,17 +50,31 @@ fn made_up(dice: &mut Dice, number: usize, now: DateTime<Utc>) -> Value {
                 1 => json!({"kind": "special", "assessment_no": "S1"}),
                 _ => json!({"period_from": "202601", "period_to": "202601"}),
             };
-            let mut declared = declaration(&payer, &format!("D{}", dice.below(60)), fields);
-            declared["id"] = json!(id);
-            declared["time"] = json!(sent);
-            declared
+            declaration(&payer, &number_of(dice), fields)
+        }
+        6 => {
+            let status = ["issued", "issued", "withdrawn"][dice.below(3)];
+            assessment(&payer, "S1", &id, &sent, json!({ "status": status }))
+        }
+        7 => void_requested(&number_of(dice), &id),
+        8 | 9 => {
+            let items: Vec<String> = (0..1 + dice.below(2)).map(|_| number_of(dice)).collect();
+            let items: Vec<(&str, &str)> = items.iter().map(|number| (number.as_str(), "2000.00")).collect();
+            payment_started(&order, &items, json!({}))
+        }
+        10 => {
+            let outcome = ["succeeded", "failed", "unknown"][dice.below(3)];
+            payment_reported(&order, &id, outcome, json!({"gateway_txn_no": format!("T{order}")}))
         }
         _ => {
             let amount = ["1000.00", "1500.00", "2000.00", "500.00", "99999.00"][dice.below(5)];
             let set = amount_set(&payer, &id, &sent, amount);
             if dice.below(12) == 0 { with_data(set, json!({"valid_year": 2027})) } else { set }
         }
-    }
+    };
+    made["id"] = json!(id);
+    made["time"] = json!(sent);
+    made
 }
 
 /// A month of messages in batches, some twice, with nonsense between, and waits that end now and then.
@@ -80,7 +96,7 @@ async fn a_month(place: &Place, seed: u64) {
         }
         intake::take(&ctx, &batch).await.unwrap();
         if dice.below(5) == 0 {
-            watch::end_waits(&ctx).await.unwrap();
+            intake::end_waits(&ctx).await.unwrap();
         }
     }
 }
@@ -116,7 +132,12 @@ async fn facts(pool: &PgPool, place: &Place) -> Vec<(&'static str, Vec<String>)>
         ("agreements", rows(pool, place, "agreements", &[], &accounts).await),
         ("amount_settings", rows(pool, place, "amount_settings", &["sequence"], &[]).await),
         ("amount_voids", rows(pool, place, "amount_voids", &[], &[]).await),
+        ("assessments", rows(pool, place, "assessments", &[], &[]).await),
         ("declarations", rows(pool, place, "declarations", &["sequence"], &[]).await),
+        ("online_orders", rows(pool, place, "online_orders", &["sequence"], &[]).await),
+        ("attempts", rows(pool, place, "attempts", &["declaration_sequence"], &[]).await),
+        ("discrepancies", rows(pool, place, "discrepancies", &["discrepancy_id"], &[]).await),
+        ("settlements", rows(pool, place, "settlements", &["sequence", "declaration_sequence"], &[]).await),
     ]
 }
 
@@ -145,7 +166,7 @@ async fn a_log_with_everything_in_it_makes_the_same_facts_in_an_empty_database()
         let messages = place.count("SELECT count(*) FROM messages").await;
         assert_eq!((&done["messages"], &done["answered_otherwise"]), (&json!(messages), &json!(0)), "{done:#}");
         for (theirs, ours) in facts(&place.ctx.pool, &place).await.into_iter().zip(facts(&twin.pool, &place).await) {
-            assert!(!theirs.1.is_empty());
+            assert!(!theirs.1.is_empty() || theirs.0 == "discrepancies", "seed {seed}: no {}", theirs.0);
             assert_eq!(ours, theirs, "seed {seed}");
         }
         assert_eq!(twin.document(&["account"], 0).await["balanced"], json!(true));
