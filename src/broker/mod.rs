@@ -24,8 +24,9 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
 
-pub use consumer::consume;
+pub use consumer::{consume, consume_dead};
 pub use publisher::Publisher;
 pub use sender::{Letter, Sender, Verdict};
 
@@ -69,8 +70,8 @@ pub struct BrokerSettings {
 pub struct Incoming {
     pub body: Vec<u8>,
     pub content_type: Option<String>,
-    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, a
-    /// timestamp in RFC 3339, tables as lapin shows them.
+    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, a timestamp in RFC 3339, lists
+    /// and tables as JSON.
     pub headers: Vec<(String, String)>,
     pub routing_key: String,
     /// Says only that the broker has handed it out before; `false` proves nothing.
@@ -119,9 +120,39 @@ fn plain(value: &AMQPValue) -> String {
         AMQPValue::Timestamp(seconds) => instant(*seconds),
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
         AMQPValue::Void => String::new(),
-        nested @ (AMQPValue::DecimalValue(_) | AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_)) => {
-            format!("{nested:?}")
+        decimal @ AMQPValue::DecimalValue(_) => format!("{decimal:?}"),
+        nested @ (AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_)) => json(nested).to_string(),
+    }
+}
+
+/// Lists and tables as JSON with plain texts in them, such as the broker's own `x-death`.
+fn json(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| (name.to_string(), json(value))).collect()
         }
+        plainly => Value::String(plain(plainly)),
+    }
+}
+
+/// Headers that the broker writes, not the sender: they tell of the way, and differ each time.
+pub fn is_brokers_own(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    header == "x-death"
+        || header == "x-delivery-count"
+        || ["x-first-death-", "x-last-death-"].iter().any(|own| header.starts_with(own))
+}
+
+impl Incoming {
+    /// Why the broker gave it up, in the broker's words: `expired in pikou.inbox`. Of several times, the last.
+    pub fn death(&self) -> String {
+        let header = |name: &str| self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+        let deaths: Value = header("x-death").and_then(|deaths| serde_json::from_str(deaths).ok()).unwrap_or_default();
+        let said = |name: &str, first: &str| {
+            deaths[0][name].as_str().or_else(|| header(first)).unwrap_or("unknown").to_owned()
+        };
+        format!("{} in {}", said("reason", "x-first-death-reason"), said("queue", "x-first-death-queue"))
     }
 }
 

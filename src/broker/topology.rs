@@ -3,7 +3,8 @@
 //! published into nothing.
 //!
 //! A queue or exchange that exists with other options is an error that names it. Deleting it, or using it as it is,
-//! would be a decision about somebody's messages.
+//! would be a decision about somebody's messages. What AMQP does not show cannot be checked: policies (one may put a
+//! lower delivery limit, a length limit or a time to live on a queue), bindings that others made, who else consumes.
 
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -102,6 +103,15 @@ fn quorum_arguments() -> Vec<(&'static str, Argument)> {
         // Were a length limit ever put on it by policy: new messages are refused, old ones are never dropped.
         ("x-overflow", Argument::Text("reject-publish".into())),
     ]
+}
+
+/// Sees to it that everything is there as it must be, before any work begins.
+pub async fn prepare(settings: &BrokerSettings) -> Result<(), BrokerError> {
+    let connection = super::connect(settings, "pikou start").await?;
+    let channel = answer("opening a channel", connection.create_channel()).await?;
+    let declared = declare(&channel, settings).await;
+    super::close(connection).await;
+    declared
 }
 
 /// Declares exchanges, queues and bindings: the inbox with its place for the dead, and the exchange of the events.

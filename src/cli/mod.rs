@@ -8,8 +8,10 @@ mod commands;
 mod demo;
 mod events;
 mod keys;
+mod messages;
 mod print;
 mod publish;
+mod rebuild;
 mod serve;
 
 use std::future::Future;
@@ -71,8 +73,17 @@ enum Command {
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
     },
+    /// What could not be understood: look, replay, discard
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// The books as they stand, and whether they add up
     Account,
+    /// Take the whole message log of another database into the empty one of the settings; publishes nothing
+    Rebuild {
+        /// That database; it is only read. Leave the password to PGPASSWORD
+        #[arg(long, value_name = "DATABASE_URL")]
+        from: String,
+    },
     /// The settings in force, passwords masked
     Config,
     /// The keys of what is encrypted in the database
@@ -164,6 +175,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }
+        Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
+        Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

@@ -54,6 +54,8 @@ pub enum NotUnderstoodCode {
     Conflict,
     /// The database refused the values: our reading let something through that it should not have.
     Unstorable,
+    /// The broker gave the message up before we had taken it.
+    DeadLetter,
 }
 
 impl NotUnderstoodCode {
@@ -76,6 +78,7 @@ impl NotUnderstoodCode {
             NotUnderstoodCode::WrongField => "wrong_field",
             NotUnderstoodCode::Conflict => "conflict",
             NotUnderstoodCode::Unstorable => "unstorable",
+            NotUnderstoodCode::DeadLetter => "dead_letter",
         }
     }
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report;
 use crate::app::broker_settings;
-use crate::broker::{self, HandlerLater, Incoming};
+use crate::broker::{self, BrokerError, HandlerLater, Incoming};
 use crate::contract::binary::CONTENT_TYPE;
 use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
@@ -31,9 +31,23 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
             }
         }
     };
-    broker::consume(&broker_settings(&ctx.settings), shutdown, handler)
-        .await
-        .map_err(|error| StageError::later("consuming from the broker", error))
+    broker::consume(&broker_settings(&ctx.settings), shutdown, handler).await.map_err(cannot_consume)
+}
+
+/// Sees to it that the broker has what we need, as we need it, before any work begins.
+pub async fn prepare(ctx: &Context) -> Result<(), StageError> {
+    if ctx.settings.is_embedded_broker() {
+        return Ok(());
+    }
+    broker::topology::prepare(&broker_settings(&ctx.settings)).await.map_err(cannot_consume)
+}
+
+/// A broker that is set up otherwise needs a person; one that is away does not.
+pub(super) fn cannot_consume(error: BrokerError) -> StageError {
+    match error {
+        BrokerError::OtherArguments { .. } | BrokerError::Setting { .. } => StageError::Refused(error.to_string()),
+        error => StageError::later("consuming from the broker", error),
+    }
 }
 
 fn delivery(queue: &str, message: Incoming) -> Delivery {

@@ -103,9 +103,17 @@ impl Bus {
 
     /// Messages that wait to be taken.
     pub async fn waiting(&self) -> u32 {
+        self.waiting_in(&self.settings.queue_in).await
+    }
+
+    pub async fn waiting_in(&self, queue: &str) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.settings.queue_in.as_str().into();
-        self.channel.queue_declare(queue, passive, FieldTable::default()).await.unwrap().message_count()
+        self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap().message_count()
+    }
+
+    /// To do what pikou would not do.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Everything that was heard so far, in order.

@@ -115,7 +115,7 @@ async fn what_is_not_understood_is_kept_with_its_bytes_and_headers_whatever_is_i
     pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 3).await;
     stop(&pikou, worker).await;
 
-    let keys = Keys::load_or_make(&pikou.data().join("keys.toml"), pikou::crypt::Algorithm::default()).unwrap();
+    let keys = Keys::load_or_make(&pikou.data().join("keys.toml"), pikou::crypt::Algorithm::Aes256Gcm).unwrap();
     let rows: Vec<(String, String, String, Vec<u8>, Vec<u8>)> =
         sqlx::query_as("SELECT code, position, origin, raw, headers FROM quarantine ORDER BY quarantine_id")
             .fetch_all(&pikou.pool)

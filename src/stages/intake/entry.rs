@@ -23,11 +23,7 @@ pub(super) struct Understood {
 }
 
 /// Reads one message, in whichever mode it came.
-pub(super) fn understand(
-    ctx: &Context,
-    raw: &[u8],
-    headers: &[(String, String)],
-) -> Result<Understood, NotUnderstood> {
+pub(super) fn understand(ctx: &Context, raw: &[u8], headers: &[(String, String)]) -> Result<Understood, NotUnderstood> {
     let (envelope, mode) = binary::read(raw, headers, ctx.settings.intake.message_max_bytes)?;
     let message = Message::read(&envelope, &ctx.settings.insurance_types)?;
     let digest = ctx.keys.digest(envelope.canonical.as_bytes());

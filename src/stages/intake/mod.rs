@@ -21,16 +21,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
-use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
+use crate::contract::events::Event;
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::{Purpose, Ring, value};
-use crate::store::quarantine::Quarantined;
-use crate::store::{attempts, gates, messages, outbox, quarantine, runs as stored_runs};
+use crate::store::{attempts, gates, messages, outbox, runs as stored_runs};
 
+use super::aside::{self, Aside};
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
 use entry::{Entry, Standing, Understood, understand};
-pub use waits::end_waits;
+pub use waits::{end_these, end_waits};
 
 /// A message as it was delivered.
 #[derive(Clone)]
@@ -229,7 +229,11 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
-    events.extend(put_aside(&sealer, &mut tx, quarantined, now).await?);
+    let asides: Vec<Aside<'_>> = quarantined
+        .into_iter()
+        .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
+        .collect();
+    events.extend(aside::put(ctx, &sealer, &mut tx, &asides, now).await?);
     withdraw_moved(&mut tx, &moved, now, &mut events).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     messages::note_batch(&mut tx, now, batch.len()).await?;
@@ -255,43 +259,6 @@ async fn withdraw_moved(
         events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
     }
     Ok(())
-}
-
-/// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
-async fn put_aside(
-    sealer: &Ring,
-    tx: &mut sqlx::PgConnection,
-    quarantined: Vec<(NotUnderstood, &Delivery)>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<Vec<Event>, StageError> {
-    let seal = |bytes: &[u8]| sealer.seal(Purpose::RawMessage, bytes);
-    let rows: Vec<Quarantined> = quarantined
-        .iter()
-        .map(|(fault, delivery)| Quarantined {
-            origin: delivery.origin.clone(),
-            code: fault.code.as_str(),
-            reason: fault.reason.clone(),
-            position: fault.position.clone(),
-            raw: seal(&delivery.raw),
-            headers: seal(&serde_json::to_vec(&delivery.headers).expect("headers are plain texts")),
-        })
-        .collect();
-    let ids = quarantine::insert(tx, now, &rows).await?;
-    let event = |(id, row): (&i64, &Quarantined)| Event {
-        kind: EventType::MessageQuarantined,
-        subject: Subject::Message(format!("quarantine/{id}")),
-        sequence: 1,
-        causation: format!("delivery:{}", row.origin),
-        time: now,
-        data: Data::Message(MessageData {
-            code: Some(row.code),
-            quarantine_id: Some(*id),
-            reason: Some(row.reason.clone()),
-            position: Some(row.position.clone()),
-            ..MessageData::default()
-        }),
-    };
-    Ok(ids.iter().zip(&rows).map(event).collect())
 }
 
 /// Payers whose standing has changed, each with the message that did it.
