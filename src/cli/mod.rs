@@ -6,6 +6,7 @@
 mod account;
 mod commands;
 mod demo;
+mod keys;
 mod print;
 mod serve;
 
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, ConfigError, Settings};
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use keys::KeysCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -60,6 +62,9 @@ enum Command {
     Account,
     /// The settings in force, passwords masked
     Config,
+    /// The keys of what is encrypted in the database
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
     Demo(demo::DemoArgs),
 }
@@ -149,6 +154,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
                 print!("{}", toml::to_string(&settings.in_force).map_err(anyhow::Error::from)?);
             }
             Ok(())
+        }
+        Command::Keys(KeysCommand::Rotate) => keys::rotate(&settings, json),
+        Command::Keys(KeysCommand::Status) => with_app(settings, async |ctx| keys::status(ctx, json).await).await,
+        Command::Keys(KeysCommand::Reencrypt) => with_app(settings, async |ctx| keys::reencrypt(ctx, json).await).await,
+        Command::Keys(KeysCommand::Remove { id }) => {
+            with_app(settings, async |ctx| keys::remove(ctx, &id, json).await).await
         }
         Command::Demo(args) => demo::demo(settings, args, json).await,
     }

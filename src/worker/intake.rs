@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
-use crate::stages::intake::{Delivery, Taken, take};
+use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
 
 /// Consumes until shutdown. Without a broker there is nothing to consume.
@@ -24,7 +24,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
                 .map(|message| Delivery {
                     raw: message.body,
                     headers: message.headers,
-                    origin: format!("{queue}#{}", message.routing_key),
+                    origin: origin(&queue, &message.routing_key),
                 })
                 .collect();
             match take(&ctx, &deliveries).await {
