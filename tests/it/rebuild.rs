@@ -24,8 +24,8 @@ fn made_up(dice: &mut Dice, number: usize, now: DateTime<Utc>) -> Value {
     let payer = format!("P{:02}", dice.below(30));
     let sent = time(now - Duration::hours(dice.below(480) as i64));
     let id = format!("m-{number}");
-    let number_of = |dice: &mut Dice| format!("D{}", dice.below(60));
-    let order = format!("O{}", dice.below(20));
+    let number_of = |dice: &mut Dice| format!("D{payer}-{}", dice.below(2));
+    let order = format!("O{payer}-{}", dice.below(2));
     let mut made = match dice.below(14) {
         // Some payers are never enrolled, most of them late: what needs it waits, and some waits end.
         0 | 1 if payer.as_str() < "P22" => {
@@ -45,8 +45,8 @@ fn made_up(dice: &mut Dice, number: usize, now: DateTime<Utc>) -> Value {
         }
         3 | 4 => amount_voided(&payer, &id, &sent),
         5 => {
-            let fields = match dice.below(3) {
-                0 => json!({}),
+            let fields = match dice.below(6) {
+                2.. => json!({}),
                 1 => json!({"kind": "special", "assessment_no": "S1"}),
                 _ => json!({"period_from": "202601", "period_to": "202601"}),
             };
@@ -58,12 +58,13 @@ fn made_up(dice: &mut Dice, number: usize, now: DateTime<Utc>) -> Value {
         }
         7 => void_requested(&number_of(dice), &id),
         8 | 9 => {
-            let items: Vec<String> = (0..1 + dice.below(2)).map(|_| number_of(dice)).collect();
+            let mut items = vec![number_of(dice), number_of(dice)];
+            items.dedup();
             let items: Vec<(&str, &str)> = items.iter().map(|number| (number.as_str(), "2000.00")).collect();
             payment_started(&order, &items, json!({}))
         }
         10 => {
-            let outcome = ["succeeded", "failed", "unknown"][dice.below(3)];
+            let outcome = ["succeeded", "succeeded", "failed", "unknown"][dice.below(4)];
             payment_reported(&order, &id, outcome, json!({"gateway_txn_no": format!("T{order}")}))
         }
         _ => {
