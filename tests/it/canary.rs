@@ -74,12 +74,12 @@ fn remarked(mut message: Value, person: usize) -> Value {
 
 /// A back payment, paid online without success and voided, each with a remark about the payer.
 fn online() -> Vec<Value> {
-    let failed = json!({"code": "40004", "reason": PEOPLE[3].1});
+    let closed = json!({"reason": PEOPLE[3].1});
     let all = [
         assessment("P4", "B4", "assess-P4", "2026-03-01T00:00:00Z", json!({})),
         special("P4", "S4", "B4"),
         payment_started("O4", &[("S4", "1200.00")], json!({})),
-        payment_reported("O4", "report-O4", "failed", failed),
+        payment_reported("O4", "report-O4", "closed", closed),
         void_requested("S4", "void-S4"),
     ];
     all.into_iter().map(|message| remarked(message, 3)).collect()
