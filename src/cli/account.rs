@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::print::{grouped, grouped_yuan};
 use super::{Failure, print};
-use crate::domain::account::{Account, Messages};
+use crate::domain::account::{Account, Messages, Orders};
+use crate::domain::money::Money;
 use crate::stages::Context;
 use crate::store::accounts;
 
@@ -21,6 +22,8 @@ pub struct AccountReport {
     skips: BTreeMap<String, i64>,
     withdrawals: BTreeMap<String, i64>,
     sums: BTreeMap<&'static str, String>,
+    orders: BTreeMap<&'static str, i64>,
+    order_sums: BTreeMap<&'static str, String>,
     result_rows: BTreeMap<&'static str, i64>,
     discrepancies: BTreeMap<String, i64>,
     events: BTreeMap<&'static str, i64>,
@@ -56,6 +59,11 @@ impl AccountReport {
                 ("open", s.open.to_string()),
                 ("unsent", s.unsent.to_string()),
             ]),
+            orders: order_counts(&account.orders).map(|(name, count, _)| (name, count)).into(),
+            order_sums: order_counts(&account.orders)
+                .into_iter()
+                .filter_map(|(name, _, total)| Some((name, total?.to_string())))
+                .collect(),
             result_rows: BTreeMap::from([
                 ("rows", f.rows),
                 ("applied", f.applied),
@@ -78,6 +86,17 @@ fn message_counts(m: &Messages) -> [(&'static str, i64); 7] {
         ("waiting", m.waiting),
         ("repeated", m.repeated),
         ("quarantined", m.quarantined),
+    ]
+}
+
+fn order_counts(o: &Orders) -> [(&'static str, i64, Option<Money>); 6] {
+    [
+        ("started", o.started, Some(o.started_total)),
+        ("succeeded", o.succeeded, Some(o.paid_total)),
+        ("failed", o.failed, Some(o.failed_total)),
+        ("unknown", o.unknown, Some(o.unknown_total)),
+        ("open", o.open, Some(o.open_total)),
+        ("refused", o.refused, None),
     ]
 }
 
@@ -129,6 +148,15 @@ pub fn print_account(account: &Account) {
     sum("  open", a.open, s.open);
     if a.unsent > 0 {
         sum("not yet sent", a.unsent, s.unsent);
+    }
+    if account.orders.started + account.orders.refused > 0 {
+        println!("\nOnline orders                                     yuan");
+        for (name, count, total) in order_counts(&account.orders) {
+            match total {
+                Some(total) => sum(name, count, total),
+                None => line(name, count),
+            }
+        }
     }
     let f = &account.files;
     println!("\nResult rows               {:>12}", grouped(f.rows));

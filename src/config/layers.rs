@@ -12,7 +12,12 @@ const REGIONS: &[(&str, &str)] = &[
     ("beijing", include_str!("../../config/regions/beijing.toml")),
     ("guizhou", include_str!("../../config/regions/guizhou.toml")),
 ];
-const BANK: &str = include_str!("../../config/gateways/bank.toml");
+const GATEWAYS: &[(&str, &str)] = &[
+    ("bank", include_str!("../../config/gateways/bank.toml")),
+    ("alipay", include_str!("../../config/gateways/alipay.toml")),
+    ("wechat_pay", include_str!("../../config/gateways/wechat_pay.toml")),
+    ("unionpay", include_str!("../../config/gateways/unionpay.toml")),
+];
 
 /// Keys of the environment look like `PIKOU__DATABASE__URL`.
 const PREFIX: &str = "PIKOU__";
@@ -83,9 +88,10 @@ pub fn shipped_keys() -> Vec<String> {
 fn shipped() -> Table {
     let parse = |text: &str| text.parse::<Table>().expect("the shipped settings are TOML");
     let mut tree = parse(DEFAULT);
-    let regions: Table = REGIONS.iter().map(|(name, text)| ((*name).to_owned(), Value::Table(parse(text)))).collect();
-    tree.insert("regions".into(), Value::Table(regions));
-    tree.insert("gateways".into(), Value::Table(Table::from_iter([("bank".to_owned(), Value::Table(parse(BANK)))])));
+    for (section, files) in [("regions", REGIONS), ("gateways", GATEWAYS)] {
+        let tables = files.iter().map(|(name, text)| ((*name).to_owned(), Value::Table(parse(text))));
+        tree.insert(section.into(), Value::Table(tables.collect()));
+    }
     tree
 }
 

@@ -2,6 +2,7 @@
 //! or every mistake there is. Called once by each command.
 
 mod layers;
+mod rules;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::insurance::{InsuranceType, Regions};
+use crate::domain::order::{Channels, Gateway};
+use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
 use crate::gateway::BankGateway;
 
@@ -36,6 +39,9 @@ pub struct Settings {
     pub regions: Regions,
     pub schedules: BTreeMap<String, Schedule>,
     pub bank: BankGateway,
+    /// Of the gateways that payers pay through online.
+    pub codes: BTreeMap<Gateway, CodeTable>,
+    pub channels: Channels,
     /// What is in force, secrets masked: for `pikou config`.
     pub in_force: toml::Table,
 }
@@ -53,6 +59,11 @@ pub struct Schedule {
 }
 
 impl Settings {
+    /// What the codes in a channel's report on an order of this gateway mean.
+    pub fn codes(&self, gateway: Gateway) -> &CodeTable {
+        self.codes.get(&gateway).unwrap_or_else(|| self.bank.common_codes())
+    }
+
     pub fn is_embedded_broker(&self) -> bool {
         self.broker.url == EMBEDDED
     }
@@ -78,7 +89,7 @@ impl Intake {
         Duration::from_millis(self.batch_wait_ms)
     }
 
-    pub fn enrolment_wait(&self) -> chrono::Duration {
-        chrono::Duration::hours(self.enrolment_wait_hours)
+    pub fn wait(&self) -> chrono::Duration {
+        chrono::Duration::hours(self.wait_hours)
     }
 }

@@ -48,7 +48,10 @@ event_types! {
     DeductionFailed = "deduction.failed",
     DeductionUnknown = "deduction.unknown",
     DeductionWithdrawn = "deduction.withdrawn",
+    PaymentStarted = "payment.started",
+    PaymentReported = "payment.reported",
     PaymentRecorded = "payment.recorded",
+    PaymentFailed = "payment.failed",
     RunPlanned = "run.planned",
     RunSealed = "run.sealed",
     RunSent = "run.sent",
@@ -127,6 +130,7 @@ pub enum Data {
     Declaration(DeclarationData),
     Deduction(DeductionData),
     Skip(SkipData),
+    Order(OrderData),
     Payment(PaymentData),
     Run(RunData),
     RequestFile(RequestFileData),
@@ -216,6 +220,36 @@ pub struct SkipData {
     pub sentence: String,
 }
 
+/// An online order: its declarations succeed or fail together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OrderData {
+    pub order_no: String,
+    pub payer_id: String,
+    pub gateway: &'static str,
+    pub method: &'static str,
+    pub channel: String,
+    pub amount: String,
+    pub declaration_nos: Vec<String>,
+    /// When the gateway takes no money for it any more.
+    pub expires_at: String,
+    /// `payment.reported`: what the channel said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_txn_no: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_at: Option<String>,
+    /// The gateway's code, what it means and what the payer should do; `not_paid` for an order that was closed unpaid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PaymentData {
     pub order_no: String,
@@ -227,11 +261,15 @@ pub struct PaymentData {
     pub period_to: String,
     pub amount: String,
     pub gateway: String,
-    pub bank_code: String,
+    /// None for an online payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway_txn_no: Option<String>,
     pub settled_at: String,
     pub channel: String,
+    /// False while only the channel has reported it, and no file of the gateway has it yet.
+    pub confirmed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -292,7 +330,9 @@ pub struct DiscrepancyData {
     pub discrepancy_id: i64,
     pub kind: String,
     pub gateway: String,
-    pub bank_code: String,
+    /// None for an online payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_file_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,11 +373,11 @@ pub struct MessageData {
 }
 
 impl MessageData {
-    pub fn refused(source: &str, id: &str, payer_id: &str, code: RefusalCode) -> MessageData {
+    pub fn refused(source: &str, id: &str, payer_id: Option<String>, code: RefusalCode) -> MessageData {
         MessageData {
             source: Some(source.to_owned()),
             id: Some(id.to_owned()),
-            payer_id: Some(payer_id.to_owned()),
+            payer_id,
             code: Some(code.as_str()),
             message_zh: Some(code.chinese()),
             message_en: Some(code.english()),

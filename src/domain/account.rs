@@ -13,6 +13,7 @@ pub struct Account {
     pub skips: BTreeMap<String, i64>,
     pub withdrawals: BTreeMap<String, i64>,
     pub sums: Sums,
+    pub orders: Orders,
     pub files: Files,
     pub discrepancies: BTreeMap<String, i64>,
     pub events: Events,
@@ -59,6 +60,22 @@ pub struct Sums {
     pub unsent: Money,
 }
 
+/// Online orders, and in yuan; those that were refused are none of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orders {
+    pub refused: i64,
+    pub started: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub unknown: i64,
+    pub open: i64,
+    pub started_total: Money,
+    pub paid_total: Money,
+    pub failed_total: Money,
+    pub unknown_total: Money,
+    pub open_total: Money,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Files {
     /// Rows of all applied result files, and what became of them.
@@ -80,6 +97,7 @@ impl Account {
     /// Every equation by name, and whether it holds.
     pub fn equations(&self) -> Vec<(&'static str, bool)> {
         let (m, a, s, f) = (&self.messages, &self.attempts, &self.sums, &self.files);
+        let o = &self.orders;
         let skipped: i64 = self.skips.values().sum();
         vec![
             (
@@ -91,6 +109,14 @@ impl Account {
             ("sent = succeeded + failed + unknown + open", a.sent == a.succeeded + a.failed + a.unknown + a.open),
             ("sums: planned = withdrawn + sent + unsent", s.planned == s.withdrawn + s.sent + s.unsent),
             ("sums: sent = paid + failed + unknown + open", s.sent == s.paid + s.failed + s.unknown + s.open),
+            (
+                "orders started = succeeded + failed + unknown + open",
+                o.started == o.succeeded + o.failed + o.unknown + o.open,
+            ),
+            (
+                "sums: orders started = paid + failed + unknown + open",
+                o.started_total == o.paid_total + o.failed_total + o.unknown_total + o.open_total,
+            ),
             (
                 "result rows = applied + repeated + discrepancies + not_ours",
                 f.rows == f.applied + f.repeated + f.discrepancies + f.not_ours,

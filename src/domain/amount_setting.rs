@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use super::money::Money;
+use super::period::Month;
 
 /// The place of a fact in its history.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +48,10 @@ impl SettingState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     pub order: FactOrder,
+    /// For base-rate types the contribution base.
     pub amount: Money,
+    /// For base-rate types the first month it holds for.
+    pub period_from: Option<Month>,
     pub channel: String,
     pub state: SettingState,
 }
@@ -90,10 +94,10 @@ impl YearHistory {
         self.newest().is_some_and(|newest| newest > order)
     }
 
-    pub fn set(&mut self, order: FactOrder, amount: Money, channel: String) -> SetAnswer {
+    pub fn set(&mut self, order: FactOrder, amount: Money, period_from: Option<Month>, channel: String) -> SetAnswer {
         let stale = self.is_stale(&order);
         let superseded = self.active().cloned();
-        let version = Version { order, amount, channel, state: SettingState::Active };
+        let version = Version { order, amount, period_from, channel, state: SettingState::Active };
         let place = self.versions.partition_point(|known| known.order < version.order);
         self.versions.insert(place, version);
         self.derive_states();
@@ -156,7 +160,7 @@ mod tests {
             match fact {
                 Fact::Set(time, hundreds) => {
                     let amount = Money::from_fen(i128::from(*hundreds) * 10_000).unwrap();
-                    history.set(order(*time, *id), amount, "etax".into());
+                    history.set(order(*time, *id), amount, None, "etax".into());
                 }
                 Fact::Void(time) => {
                     history.void(order(*time, *id));
@@ -198,7 +202,7 @@ mod tests {
     fn a_void_that_overtook_its_amount_still_stops_it() {
         let mut history = YearHistory::default();
         assert_eq!(history.void(order(10, 2)), VoidAnswer::NothingToVoid);
-        assert_eq!(history.set(order(5, 1), Money::from_fen(100_000).unwrap(), "etax".into()), SetAnswer::Stale);
+        assert_eq!(history.set(order(5, 1), Money::from_fen(100_000).unwrap(), None, "etax".into()), SetAnswer::Stale);
         assert_eq!(history.versions[0].state, SettingState::Voided);
     }
 

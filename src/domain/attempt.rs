@@ -1,9 +1,11 @@
 //! One try to collect one declaration's amount, under an order.
 
-/// `sent` and `succeeded` are not among them: the delivered file and the settlement say so.
+/// `succeeded` is not among them: the settlement says so. Nor is `sent` stored of a deduction: the delivered file says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptState {
     Planned,
+    /// An online payment, from its start.
+    Sent,
     Withdrawn,
     Failed,
     /// The gateway's word is missing, not understood or contradictory. Never timed out, never sent again.
@@ -11,12 +13,18 @@ pub enum AttemptState {
 }
 
 impl AttemptState {
-    pub const ALL: [AttemptState; 4] =
-        [AttemptState::Planned, AttemptState::Withdrawn, AttemptState::Failed, AttemptState::Unknown];
+    pub const ALL: [AttemptState; 5] = [
+        AttemptState::Planned,
+        AttemptState::Sent,
+        AttemptState::Withdrawn,
+        AttemptState::Failed,
+        AttemptState::Unknown,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             AttemptState::Planned => "planned",
+            AttemptState::Sent => "sent",
             AttemptState::Withdrawn => "withdrawn",
             AttemptState::Failed => "failed",
             AttemptState::Unknown => "unknown",

@@ -32,6 +32,15 @@ impl DeclarationState {
             DeclarationState::Rejected => "rejected",
         }
     }
+
+    pub fn parse(text: &str) -> Option<DeclarationState> {
+        DeclarationState::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// A live one is the only one of its obligation.
+    pub fn is_live(self) -> bool {
+        !matches!(self, DeclarationState::Voided | DeclarationState::Rejected)
+    }
 }
 
 /// What query services show.
@@ -59,11 +68,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Normal, Kind::Special];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Normal => "normal",
             Kind::Special => "special",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -75,6 +90,8 @@ pub enum CollectBy {
 }
 
 impl CollectBy {
+    pub const ALL: [CollectBy; 2] = [CollectBy::Batch, CollectBy::Online];
+
     pub fn as_str(self) -> &'static str {
         match self {
             CollectBy::Batch => "batch",

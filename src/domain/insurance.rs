@@ -1,6 +1,9 @@
 //! What may be set, in which region, for which year, and when it is collected.
 
+use std::collections::BTreeMap;
+
 use chrono::{Datelike, NaiveDate};
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::money::Money;
 use super::period::{Cycle, Year};
@@ -13,21 +16,60 @@ pub struct InsuranceType(pub String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AmountRule {
     /// Any amount from `minimum` to `maximum` that is a whole number of `step`s above the minimum.
-    Range { minimum: Money, maximum: Money, step: Money },
+    Range(Steps),
     /// One of these amounts (档次).
     Tiers(Vec<Money>),
+    /// One amount for each category of payer.
+    Fixed(BTreeMap<String, Money>),
+    /// The payer chooses a contribution base (缴费基数); what is owed for a month is `rate` of it.
+    BaseRate { bases: Steps, rate: Decimal },
+}
+
+/// From `minimum` to `maximum` in whole `step`s above the minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps {
+    pub minimum: Money,
+    pub maximum: Money,
+    pub step: Money,
+}
+
+impl Steps {
+    fn allow(self, amount: Money) -> bool {
+        let Steps { minimum, maximum, step } = self;
+        (minimum..=maximum).contains(&amount) && (step.is_zero() || (amount - minimum).fen() % step.fen() == 0)
+    }
 }
 
 impl AmountRule {
-    pub fn allows(&self, amount: Money) -> bool {
+    /// Whether a payer of this category may set this amount, which for [`AmountRule::BaseRate`] is the base.
+    pub fn allows(&self, amount: Money, category: Option<&str>) -> bool {
         match self {
-            AmountRule::Range { minimum, maximum, step } => {
-                (*minimum..=*maximum).contains(&amount)
-                    && (step.is_zero() || (amount - *minimum).fen() % step.fen() == 0)
-            }
+            AmountRule::Range(steps) => steps.allow(amount),
             AmountRule::Tiers(tiers) => tiers.contains(&amount),
+            AmountRule::Fixed(amounts) => category.and_then(|category| amounts.get(category)) == Some(&amount),
+            AmountRule::BaseRate { bases, .. } => bases.allow(amount),
         }
     }
+
+    /// Whether this amount may be declared for one period: what is owed, whatever base it comes from.
+    pub fn allows_declared(&self, amount: Money, category: Option<&str>) -> bool {
+        match self {
+            AmountRule::Range(_) | AmountRule::Tiers(_) | AmountRule::Fixed(_) => self.allows(amount, category),
+            AmountRule::BaseRate { bases, rate } => {
+                (owed(bases.minimum, *rate)..=owed(bases.maximum, *rate)).contains(&amount.decimal())
+            }
+        }
+    }
+
+    /// Whether amounts are contribution bases, which hold from a month on.
+    pub fn is_base_rate(&self) -> bool {
+        matches!(self, AmountRule::BaseRate { .. })
+    }
+}
+
+/// `rate` of a base in yuan, half a fen rounded up.
+fn owed(base: Money, rate: Decimal) -> Decimal {
+    (base.decimal() * rate).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// A day of the year without the year, such as 1 April.
@@ -135,10 +177,14 @@ mod tests {
         Money::from_yuan(text).unwrap()
     }
 
+    fn steps(minimum: &str, maximum: &str, step: &str) -> Steps {
+        Steps { minimum: yuan(minimum), maximum: yuan(maximum), step: yuan(step) }
+    }
+
     fn rule() -> CollectionRule {
         CollectionRule {
             cycle: Cycle::Yearly,
-            amounts: AmountRule::Range { minimum: yuan("1000"), maximum: yuan("9000"), step: yuan("100") },
+            amounts: AmountRule::Range(steps("1000", "9000", "100")),
             window_from: MonthDay::parse("04-01").unwrap(),
             window_to: MonthDay::parse("12-10").unwrap(),
             future_years: 0,
@@ -151,7 +197,7 @@ mod tests {
         let amounts = rule().amounts;
         let allowed: Vec<&str> = ["999.99", "1000", "1050", "1100", "9000", "9000.01", "9100"]
             .into_iter()
-            .filter(|amount| amounts.allows(yuan(amount)))
+            .filter(|amount| amounts.allows(yuan(amount), None))
             .collect();
         assert_eq!(allowed, ["1000", "1100", "9000"]);
     }
@@ -159,7 +205,26 @@ mod tests {
     #[test]
     fn tiers_allow_nothing_between_them() {
         let tiers = AmountRule::Tiers(vec![yuan("200"), yuan("400")]);
-        assert!(tiers.allows(yuan("400.00")) && !tiers.allows(yuan("300")));
+        assert!(tiers.allows(yuan("400.00"), None) && !tiers.allows(yuan("300"), None));
+    }
+
+    #[test]
+    fn a_fixed_amount_is_that_of_the_payers_category() {
+        let fixed =
+            AmountRule::Fixed(BTreeMap::from([("student".to_owned(), yuan("380")), ("adult".to_owned(), yuan("400"))]));
+        let allowed = [("380", Some("student")), ("400", Some("student")), ("400", Some("adult")), ("380", None)]
+            .map(|(amount, category)| fixed.allows(yuan(amount), category));
+        assert_eq!(allowed, [true, false, true, false]);
+    }
+
+    #[test]
+    fn of_a_base_its_rate_is_owed() {
+        let bases = steps("6821.00", "35283.00", "0.01");
+        let rule = AmountRule::BaseRate { bases, rate: Decimal::new(20, 2) };
+        assert!(rule.allows(yuan("6821"), None) && !rule.allows(yuan("6820.99"), None));
+        let declared =
+            ["1364.19", "1364.20", "7056.60", "7056.61"].map(|amount| rule.allows_declared(yuan(amount), None));
+        assert_eq!(declared, [false, true, true, false]);
     }
 
     #[test]

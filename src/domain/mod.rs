@@ -2,11 +2,13 @@
 //!
 //! Read in this order: [`money`], [`period`] and [`identity`] are the words; [`insurance`] says what may be
 //! set and when; [`amount_setting`], [`declaration`] and [`attempt`] are the three state machines;
-//! [`eligibility`] says why somebody is skipped; [`outcome`] what a gateway's code means; [`discrepancy`]
+//! [`assessment`] fixes what special ones owe, [`order`] says what an online payment's report means, [`waiting`] what
+//! a message may wait for; [`eligibility`] says why somebody is skipped; [`outcome`] what a gateway's code means; [`discrepancy`]
 //! where our book and theirs disagree; [`account`] which sums must agree at the end of a day.
 
 pub mod account;
 pub mod amount_setting;
+pub mod assessment;
 pub mod attempt;
 pub mod declaration;
 pub mod discrepancy;
@@ -14,5 +16,7 @@ pub mod eligibility;
 pub mod identity;
 pub mod insurance;
 pub mod money;
+pub mod order;
 pub mod outcome;
 pub mod period;
+pub mod waiting;

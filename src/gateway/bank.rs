@@ -21,6 +21,7 @@ pub struct BankGateway {
     refuses_repeated_names: bool,
     items_max: u32,
     banks: BTreeMap<String, BankFile>,
+    codes: Arc<CodeTable>,
 }
 
 /// The file format of one bank.
@@ -93,6 +94,7 @@ impl BankGateway {
             inbox: settings.inbox.clone(),
             refuses_repeated_names: settings.refuses_repeated_names,
             items_max: settings.items_max,
+            codes: tables.get(settings.code_table.as_str()).map(Arc::clone).unwrap_or_default(),
             banks,
         })
     }
@@ -108,6 +110,11 @@ impl BankGateway {
 
     pub fn layout(&self, bank_code: &str) -> Option<&Layout> {
         self.bank(bank_code).map(|bank| bank.layout.as_ref())
+    }
+
+    /// Of every bank that has none of its own, and of online payments by agreement.
+    pub fn common_codes(&self) -> &CodeTable {
+        &self.codes
     }
 
     pub fn codes(&self, bank_code: &str) -> Option<&CodeTable> {
@@ -157,7 +164,12 @@ impl BankFile {
     }
 }
 
-fn code_table(key: &str, settings: &BTreeMap<String, CodeSettings>, mistakes: &mut Vec<LayoutMistake>) -> CodeTable {
+/// What a gateway's codes mean, as configured below `key`.
+pub fn code_table(
+    key: &str,
+    settings: &BTreeMap<String, CodeSettings>,
+    mistakes: &mut Vec<LayoutMistake>,
+) -> CodeTable {
     let mut table = CodeTable::default();
     for (code, settings) in settings {
         let key = format!("{key}.{code}");

@@ -25,9 +25,9 @@ mod row;
 pub mod settings;
 pub mod text;
 
-pub use bank::{BankFile, BankGateway};
+pub use bank::{BankFile, BankGateway, code_table};
 pub use layout::LayoutMistake;
-pub use settings::BankSettings;
+pub use settings::{BankSettings, OnlineSettings};
 
 /// Writes the request file (送盘文件) of one gateway, and reads it again.
 pub trait RenderRequest: Send + Sync {

@@ -63,3 +63,10 @@ pub struct CodeSettings {
     #[serde(default)]
     pub next_step: String,
 }
+
+/// What is configured of a gateway that payers pay through online.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlineSettings {
+    pub codes: BTreeMap<String, CodeSettings>,
+}

@@ -3,13 +3,12 @@
 //!
 //! | stage | takes | leaves |
 //! |---|---|---|
-//! | [`intake`] | messages | facts, declarations, answers |
+//! | [`intake`] | messages; time, when a wait has ended | facts, declarations, online orders, answers |
 //! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons |
 //! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
-//! | [`watch`] | time | waits that have ended |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
 //! all the same case. Only stages open transactions, and no network or file hand-over happens inside one.
@@ -24,6 +23,7 @@ use crate::crypt::{Keys, SealedError};
 use crate::store::{self, Family};
 
 pub mod deliver;
+pub mod firing;
 pub mod intake;
 pub mod lease;
 pub mod plan;
@@ -31,7 +31,6 @@ pub mod publish;
 pub mod reconcile;
 pub mod seal;
 pub mod telling;
-pub mod watch;
 
 /// What every stage gets.
 #[derive(Clone)]

@@ -8,12 +8,12 @@
 use chrono::NaiveDate;
 
 use super::lease::Lease;
-use super::{Context, StageError, crash_point, telling};
+use super::{Context, StageError, crash_point, firing, telling};
 use crate::contract::events::EventType;
-use crate::domain::insurance::{AmountRule, CollectionRule, Region, Window};
+use crate::domain::insurance::{AmountRule, CollectionRule, Region, Steps, Window};
 use crate::domain::money::Money;
-use crate::domain::period::{Period, Year};
-use crate::store::runs::{self, NewRun, RangeRules, Run};
+use crate::domain::period::Year;
+use crate::store::runs::{self, RangeRules, Run};
 use crate::store::{declarations, gates, outbox};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
@@ -22,19 +22,8 @@ pub async fn fire(ctx: &Context, schedule: &str, business_date: NaiveDate) -> Re
         let known: Vec<&str> = ctx.settings.schedules.keys().map(String::as_str).collect();
         return Err(StageError::Refused(format!("there is no schedule {schedule}; known are {}", known.join(", "))));
     };
-    let (_, rule) = rule(ctx, &schedule.name)?;
-    let period = Period::due_on(rule.cycle, business_date);
-    let new = NewRun {
-        schedule: schedule.name.clone(),
-        business_date,
-        slot: schedule.slot,
-        insurance_type: schedule.insurance_type.0.clone(),
-        valid_year: period.from.year().0,
-        period_from: period.from.to_string(),
-        period_to: period.to.to_string(),
-        retry_runs: rule.retry_runs,
-        destinations: ctx.settings.bank.banks().map(|bank| ("bank".to_owned(), bank.bank_code().to_owned())).collect(),
-    };
+    let missing = || StageError::Refused(format!("schedule {} has no rule to collect by", schedule.name));
+    let new = firing::run_of(&ctx.settings, &schedule.name, business_date, None).ok_or_else(missing)?;
     let mut tx = ctx.begin().await?;
     let run_id = runs::find_or_make(&mut tx, &new, ctx.clock.now()).await?;
     tx.commit().await?;
@@ -84,7 +73,8 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
         .map(|row| telling::declaration_changed(EventType::DeclarationVoided, row, &causation, now))
         .collect();
     outbox::append(&mut tx, &ctx.settings.events.source, now, &voided).await?;
-    let (region, rule) = rule(ctx, &run.schedule)?;
+    let missing = || StageError::Refused(format!("schedule {} is no longer configured", run.schedule));
+    let (region, rule) = firing::rule(&ctx.settings, &run.schedule).ok_or_else(missing)?;
     let planned = runs::plan_range(&mut tx, &run, &range_end, &range_rules(ctx, region, rule, &run), now).await?;
     if !planned.all_taken {
         return Err(StageError::broken(format!("run {}: a declaration changed hands under the gate", run.run_id)));
@@ -93,20 +83,14 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
     Ok(Some(Run { candidates: run.candidates + planned.candidates, ..run }))
 }
 
-fn rule<'c>(ctx: &'c Context, schedule: &str) -> Result<(&'c Region, &'c CollectionRule), StageError> {
-    let missing = || StageError::Refused(format!("schedule {schedule} is no longer configured"));
-    let schedule = ctx.settings.schedules.get(schedule).ok_or_else(missing)?;
-    let region = ctx.settings.regions.0.iter().find(|region| region.name == schedule.region).ok_or_else(missing)?;
-    let rule = region.rule(&schedule.insurance_type).ok_or_else(missing)?;
-    Ok((region, rule))
-}
-
 fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run) -> RangeRules {
     let (minimum, maximum, step, tiers) = match &rule.amounts {
-        AmountRule::Range { minimum, maximum, step } => (*minimum, *maximum, *step, None),
+        AmountRule::Range(Steps { minimum, maximum, step }) => (*minimum, *maximum, *step, None),
         AmountRule::Tiers(tiers) => {
             (Money::ZERO, Money::ZERO, Money::ZERO, Some(tiers.iter().map(|tier| tier.decimal()).collect()))
         }
+        // The settings refuse schedules of these rules: no amount is allowed by them here.
+        AmountRule::Fixed(_) | AmountRule::BaseRate { .. } => (Money::ZERO, Money::ZERO, Money::ZERO, Some(Vec::new())),
     };
     RangeRules {
         division_prefix: region.division_prefix.clone(),

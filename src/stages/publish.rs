@@ -200,10 +200,11 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
             period_to: row.period_to.clone(),
             amount: wire_sum(row.amount),
             gateway: row.gateway.clone(),
-            bank_code: row.bank_code.clone(),
+            bank_code: Some(row.bank_code.clone()),
             gateway_txn_no: row.gateway_txn_no.clone(),
             settled_at: wire_time(row.settled_at),
             channel: row.channel.clone(),
+            confirmed: true,
         }),
     };
     let record = declaration(&attempt, row.declaration_sequence, "");
@@ -262,7 +263,7 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
             discrepancy_id: row.discrepancy_id,
             kind: row.kind.clone(),
             gateway: row.gateway.clone(),
-            bank_code: row.bank_code.clone(),
+            bank_code: Some(row.bank_code.clone()),
             result_file_id: Some(row.result_file_id),
             line_no: row.line_no,
             order_no: row.order_no.clone(),

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, Row};
 
 use super::amount_settings::decode_money;
-use crate::domain::account::{Account, Attempts, Events, Files, Messages, Sums};
+use crate::domain::account::{Account, Attempts, Events, Files, Messages, Orders, Sums};
 
 /// Counts everything in one snapshot: the caller's transaction is REPEATABLE READ.
 pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
@@ -14,6 +14,7 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
     let candidates: i64 =
         sqlx::query_scalar("SELECT COALESCE(sum(candidates), 0)::bigint FROM runs").fetch_one(&mut *tx).await?;
     let (attempts, sums) = attempts(tx).await?;
+    let orders = orders(tx).await?;
     let skips = by(tx, "SELECT reason, count(*) FROM run_skips GROUP BY 1").await?;
     let withdrawals = by(tx, "SELECT withdrawal, count(*) FROM attempts WHERE state = 'withdrawn' GROUP BY 1").await?;
     let discrepancies = by(tx, "SELECT kind, count(*) FROM discrepancies GROUP BY 1").await?;
@@ -37,7 +38,7 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
     .fetch_one(&mut *tx)
     .await?;
     let events = Events { outbox: row.get(0), published: row.get(1) };
-    Ok(Account { messages, candidates, attempts, skips, withdrawals, sums, files, discrepancies, events })
+    Ok(Account { messages, candidates, attempts, skips, withdrawals, sums, orders, files, discrepancies, events })
 }
 
 async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
@@ -72,6 +73,7 @@ async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
              LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
              LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane AND f.state = 'delivered'
                  AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+             WHERE a.run_id IS NOT NULL
              GROUP BY 1)
          SELECT COALESCE(sum(n), 0)::bigint, COALESCE(sum(total), 0),
                 COALESCE(sum(n) FILTER (WHERE state = 'withdrawn'), 0)::bigint, COALESCE(sum(total) FILTER (WHERE state = 'withdrawn'), 0),
@@ -89,7 +91,9 @@ async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
     .fetch_one(&mut *tx)
     .await?;
     let (succeeded, paid): (i64, Decimal) =
-        sqlx::query_as("SELECT count(*), COALESCE(sum(amount), 0) FROM settlements").fetch_one(tx).await?;
+        sqlx::query_as("SELECT count(*), COALESCE(sum(amount), 0) FROM settlements WHERE result_file_id IS NOT NULL")
+            .fetch_one(tx)
+            .await?;
     let attempts = Attempts {
         planned: row.get(0),
         withdrawn: row.get(2),
@@ -111,6 +115,41 @@ async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
         unsent: decode_money(row.get(11))?,
     };
     Ok((attempts, sums))
+}
+
+/// What was started is taken from the orders, what became of it from their attempts and settlements.
+async fn orders(tx: &mut PgConnection) -> sqlx::Result<Orders> {
+    let row = sqlx::query(
+        "WITH moved AS (
+             SELECT a.order_no, sum(a.amount) AS total,
+                    min(CASE WHEN s.order_no IS NOT NULL THEN 'paid' WHEN a.state = 'sent' THEN 'open' ELSE a.state END) AS state
+             FROM attempts a LEFT JOIN settlements s USING (order_no, payer_id, item)
+             WHERE a.run_id IS NULL
+             GROUP BY 1)
+         SELECT (SELECT count(*) FROM online_orders WHERE state = 'refused'),
+                (SELECT count(*) FROM online_orders WHERE state = 'started'),
+                (SELECT COALESCE(sum(amount), 0) FROM online_orders WHERE state = 'started'),
+                count(*) FILTER (WHERE state = 'paid'), COALESCE(sum(total) FILTER (WHERE state = 'paid'), 0),
+                count(*) FILTER (WHERE state = 'failed'), COALESCE(sum(total) FILTER (WHERE state = 'failed'), 0),
+                count(*) FILTER (WHERE state = 'unknown'), COALESCE(sum(total) FILTER (WHERE state = 'unknown'), 0),
+                count(*) FILTER (WHERE state = 'open'), COALESCE(sum(total) FILTER (WHERE state = 'open'), 0)
+         FROM moved",
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(Orders {
+        refused: row.get(0),
+        started: row.get(1),
+        started_total: decode_money(row.get(2))?,
+        succeeded: row.get(3),
+        paid_total: decode_money(row.get(4))?,
+        failed: row.get(5),
+        failed_total: decode_money(row.get(6))?,
+        unknown: row.get(7),
+        unknown_total: decode_money(row.get(8))?,
+        open: row.get(9),
+        open_total: decode_money(row.get(10))?,
+    })
 }
 
 async fn by(tx: &mut PgConnection, sql: &'static str) -> sqlx::Result<BTreeMap<String, i64>> {

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::domain::amount_setting::{FactOrder, SettingState, Version, YearHistory};
 use crate::domain::money::Money;
+use crate::domain::period::Month;
 
 /// (payer, insurance type, valid year)
 pub type YearKey = (String, String, i16);
@@ -70,7 +71,8 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
     }
     let arrays = Keys::of(keys.iter());
     let rows = sqlx::query(
-        "SELECT s.payer_id, s.insurance_type, s.valid_year, s.fact_time, s.fact_id, s.amount, s.channel, s.state, s.hold_reason, s.sequence
+        "SELECT s.payer_id, s.insurance_type, s.valid_year, s.fact_time, s.fact_id, s.amount, s.channel, s.state, s.hold_reason, s.sequence,
+                s.period_from
          FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
          JOIN amount_settings s USING (payer_id, insurance_type, valid_year)
          ORDER BY s.fact_time, s.fact_id",
@@ -89,6 +91,7 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
         year.history.versions.push(Version {
             order,
             amount: decode_money(row.get(5))?,
+            period_from: row.get::<Option<&str>, _>(10).map(month).transpose()?,
             channel: row.get(6),
             state: SettingState::parse(row.get(7)).ok_or_else(|| impossible("amount_settings.state"))?,
         });
@@ -167,10 +170,11 @@ pub async fn held_for_agreement(tx: &mut PgConnection, payers: &[&str]) -> sqlx:
 pub async fn upsert(tx: &mut PgConnection, rows: &[SettingRow]) -> sqlx::Result<()> {
     let keys = Keys::of(rows.iter().map(|row| &row.key));
     sqlx::query(
-        "INSERT INTO amount_settings (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence)
+        "INSERT INTO amount_settings (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence,
+                                      period_from)
          SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::numeric[], $7::text[],
-                              $8::text[], $9::text[], $10::bigint[])
-              AS s (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence)
+                              $8::text[], $9::text[], $10::bigint[], $11::text[])
+              AS s (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence, period_from)
          ORDER BY s.state = 'active'
          ON CONFLICT (insurance_type, valid_year, payer_id, fact_time, fact_id) DO UPDATE SET
              state = excluded.state, hold_reason = excluded.hold_reason, sequence = excluded.sequence",
@@ -185,6 +189,7 @@ pub async fn upsert(tx: &mut PgConnection, rows: &[SettingRow]) -> sqlx::Result<
     .bind(rows.iter().map(|row| row.version.state.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.hold_reason.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.version.period_from.map(|month| month.to_string())).collect::<Vec<_>>())
     .execute(tx)
     .await
     .map(drop)
@@ -205,6 +210,10 @@ pub async fn insert_voids(tx: &mut PgConnection, rows: &[VoidRow]) -> sqlx::Resu
     .execute(tx)
     .await
     .map(drop)
+}
+
+fn month(text: &str) -> sqlx::Result<Month> {
+    Month::parse(text).ok_or_else(|| impossible("amount_settings.period_from"))
 }
 
 /// A sum as the database keeps it; anything else there is our own book contradicting itself.

@@ -2,61 +2,132 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 
-use crate::domain::declaration::{DeclarationState, Obligation};
+use super::amount_settings::{decode_money, impossible};
+use crate::domain::declaration::{CollectBy, DeclarationState, Kind, Obligation};
+use crate::domain::money::Money;
+use crate::domain::period::{Month, Period};
 
-/// A declaration to be inserted, or one that waited to be moved on.
+/// A declaration and what else the rules ask about it.
 #[derive(Debug, Clone)]
-pub struct DeclarationRow {
+pub struct Declaration {
     pub declaration_no: String,
     pub payer_id: String,
     pub insurance_type: String,
     pub obligation: Obligation,
-    pub amount: Decimal,
+    pub amount: Money,
     pub channel: String,
-    pub collect_by: &'static str,
+    pub collect_by: CollectBy,
     pub state: DeclarationState,
     pub submitted_at: DateTime<Utc>,
+    /// Of the last event about it.
     pub sequence: i64,
+    /// A settlement of it is booked.
+    pub paid: bool,
+    /// A person has still to decide whether money moved for it.
+    pub disputed: bool,
 }
 
-/// Those of the numbers that exist, with their sequence.
-pub async fn known(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec<(String, i64)>> {
-    sqlx::query_as("SELECT declaration_no, sequence FROM declarations WHERE declaration_no = ANY ($1)")
+const COLUMNS: &str = "d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.assessment_no, d.amount, \
+                       d.channel, d.collect_by, d.state, d.submitted_at, greatest(d.sequence, s.declaration_sequence), \
+                       s.order_no IS NOT NULL, EXISTS (SELECT FROM discrepancies c WHERE c.declaration_no = d.declaration_no \
+                           AND c.payer_id = d.payer_id AND c.state = 'open')";
+const SETTLED: &str = "LEFT JOIN settlements s ON s.payer_id = d.payer_id AND s.insurance_type = d.insurance_type \
+                       AND s.period_from = d.period_from AND s.declaration_no = d.declaration_no";
+
+fn decode(row: &PgRow) -> sqlx::Result<Declaration> {
+    Ok(Declaration {
+        declaration_no: row.get(0),
+        payer_id: row.get(1),
+        insurance_type: row.get(2),
+        obligation: Obligation {
+            kind: Kind::parse(row.get(3)).ok_or_else(|| impossible("declarations.kind"))?,
+            period: decode_period(row.get(4), row.get(5))?,
+            assessment_no: row.get(6),
+        },
+        amount: decode_money(row.get(7))?,
+        channel: row.get(8),
+        collect_by: if row.get::<&str, _>(9) == "batch" { CollectBy::Batch } else { CollectBy::Online },
+        state: DeclarationState::parse(row.get(10)).ok_or_else(|| impossible("declarations.state"))?,
+        submitted_at: row.get(11),
+        sequence: row.get(12),
+        paid: row.get(13),
+        disputed: row.get(14),
+    })
+}
+
+/// Two `yyyymm` as the database keeps them.
+pub fn decode_period(from: &str, to: &str) -> sqlx::Result<Period> {
+    let month = |text| Month::parse(text).ok_or_else(|| impossible("period"));
+    Ok(Period { from: month(from)?, to: month(to)? })
+}
+
+/// Whose declarations these are, as far as they are known.
+pub async fn payers(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT DISTINCT payer_id FROM declarations WHERE declaration_no = ANY ($1)")
         .bind(numbers)
         .fetch_all(tx)
         .await
 }
 
-/// The live declarations of the given obligations, as (place in the arrays, paid).
-pub async fn live(tx: &mut PgConnection, keys: &[(&str, &str, &Obligation)]) -> sqlx::Result<Vec<(i64, bool)>> {
-    sqlx::query_as(
-        "SELECT k.place, s.order_no IS NOT NULL
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-              WITH ORDINALITY AS k (payer_id, insurance_type, period_from, period_to, kind, assessment_no, place)
-         JOIN declarations d USING (payer_id, insurance_type, period_from, period_to, kind, assessment_no)
-         LEFT JOIN settlements s ON s.payer_id = d.payer_id AND s.insurance_type = d.insurance_type
-             AND s.period_from = d.period_from AND s.declaration_no = d.declaration_no
-         WHERE d.state NOT IN ('voided', 'rejected')",
-    )
-    .bind(keys.iter().map(|key| key.0).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.2.period.from.to_string()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.2.period.to.to_string()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.2.kind.as_str()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.2.assessment_no.as_str()).collect::<Vec<_>>())
-    .fetch_all(tx)
-    .await
+/// Those of the numbers that exist.
+pub async fn by_number(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec<Declaration>> {
+    let sql = format!("SELECT {COLUMNS} FROM declarations d {SETTLED} WHERE d.declaration_no = ANY ($1)");
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(numbers).fetch_all(tx).await?.iter().map(decode).collect()
 }
 
-pub async fn upsert(tx: &mut PgConnection, rows: &[DeclarationRow]) -> sqlx::Result<()> {
+/// The live declarations of the given obligations.
+pub async fn live(tx: &mut PgConnection, keys: &[(&str, &str, &Obligation)]) -> sqlx::Result<Vec<Declaration>> {
+    let sql = format!(
+        "SELECT {COLUMNS}
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+              AS k (payer_id, insurance_type, period_from, period_to, kind, assessment_no)
+         JOIN declarations d ON d.payer_id = k.payer_id AND d.insurance_type = k.insurance_type AND d.period_from = k.period_from
+             AND d.period_to = k.period_to AND d.kind = k.kind AND d.assessment_no = k.assessment_no
+         {SETTLED}
+         WHERE d.state NOT IN ('voided', 'rejected')"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(keys.iter().map(|key| key.0).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.2.period.from.to_string()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.2.period.to.to_string()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.2.kind.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.2.assessment_no.as_str()).collect::<Vec<_>>())
+        .fetch_all(tx)
+        .await?
+        .iter()
+        .map(decode)
+        .collect()
+}
+
+/// The live declarations under the given assessments.
+pub async fn under(tx: &mut PgConnection, payers: &[&str], assessments: &[&str]) -> sqlx::Result<Vec<Declaration>> {
+    let sql = format!(
+        "SELECT {COLUMNS}
+         FROM unnest($1::text[], $2::text[]) AS k (payer_id, assessment_no)
+         JOIN declarations d ON d.payer_id = k.payer_id AND d.assessment_no = k.assessment_no AND d.kind = 'special'
+         {SETTLED}
+         WHERE d.state NOT IN ('voided', 'rejected')"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(payers)
+        .bind(assessments)
+        .fetch_all(tx)
+        .await?
+        .iter()
+        .map(decode)
+        .collect()
+}
+
+pub async fn insert(tx: &mut PgConnection, rows: &[&Declaration]) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO declarations (declaration_no, payer_id, insurance_type, period_from, period_to, kind, assessment_no,
                                    amount, channel, collect_by, state, submitted_at, sequence)
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                              $8::numeric[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[])
-         ON CONFLICT (declaration_no, payer_id) DO UPDATE SET state = excluded.state, sequence = excluded.sequence",
+                              $8::numeric[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[])",
     )
     .bind(rows.iter().map(|row| row.declaration_no.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
@@ -65,11 +136,27 @@ pub async fn upsert(tx: &mut PgConnection, rows: &[DeclarationRow]) -> sqlx::Res
     .bind(rows.iter().map(|row| row.obligation.period.to.to_string()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.obligation.kind.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.obligation.assessment_no.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.amount).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.amount.decimal()).collect::<Vec<Decimal>>())
     .bind(rows.iter().map(|row| row.channel.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.collect_by).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.collect_by.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.state.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.submitted_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Moves declarations to the state they are in now.
+pub async fn update(tx: &mut PgConnection, rows: &[&Declaration]) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE declarations d SET state = k.state, sequence = k.sequence
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS k (declaration_no, payer_id, state, sequence)
+         WHERE d.declaration_no = k.declaration_no AND d.payer_id = k.payer_id",
+    )
+    .bind(rows.iter().map(|row| row.declaration_no.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.state.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
     .execute(tx)
     .await
@@ -89,25 +176,6 @@ pub struct DeclarationRecord {
     pub channel: String,
     pub sequence: i64,
     pub reason: String,
-}
-
-/// Rejects those of (declaration number, payer, reason) that still await their enrolment when the wait has ended.
-pub async fn reject_awaiting(
-    tx: &mut PgConnection,
-    rejected: &[(&str, &str, &str)],
-) -> sqlx::Result<Vec<DeclarationRecord>> {
-    sqlx::query_as(
-        "UPDATE declarations d SET state = 'rejected', sequence = d.sequence + 1
-         FROM unnest($1::text[], $2::text[], $3::text[]) AS k (declaration_no, payer_id, reason)
-         WHERE d.declaration_no = k.declaration_no AND d.payer_id = k.payer_id AND d.state = 'awaiting_enrolment'
-         RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.amount, d.channel,
-                   d.sequence, k.reason",
-    )
-    .bind(rejected.iter().map(|row| row.0).collect::<Vec<_>>())
-    .bind(rejected.iter().map(|row| row.1).collect::<Vec<_>>())
-    .bind(rejected.iter().map(|row| row.2).collect::<Vec<_>>())
-    .fetch_all(tx)
-    .await
 }
 
 /// Voids what an earlier run filed, failed to collect and whose setting is no longer the active one, for the payers

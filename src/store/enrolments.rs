@@ -9,6 +9,7 @@ use crate::domain::amount_setting::FactOrder;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolment {
     pub division_code: String,
+    pub category: Option<String>,
     pub order: FactOrder,
 }
 
@@ -23,7 +24,6 @@ pub struct EnrolmentRow {
     pub id_type: String,
     pub id_number: Vec<u8>,
     pub id_number_hash: Vec<u8>,
-    pub category: Option<String>,
     pub enrolment: Enrolment,
 }
 
@@ -34,7 +34,7 @@ pub async fn load(
     types: &[&str],
 ) -> sqlx::Result<Vec<(String, String, Enrolment)>> {
     let rows = sqlx::query(
-        "SELECT e.payer_id, e.insurance_type, e.division_code, e.fact_time, e.fact_id
+        "SELECT e.payer_id, e.insurance_type, e.division_code, e.category, e.fact_time, e.fact_id
          FROM unnest($1::text[], $2::text[]) AS k (payer_id, insurance_type)
          JOIN enrolments e ON e.payer_id = k.payer_id AND e.insurance_type = k.insurance_type",
     )
@@ -43,8 +43,8 @@ pub async fn load(
     .fetch_all(tx)
     .await?;
     let read = |row: &sqlx::postgres::PgRow| {
-        let order = FactOrder { time: row.get(3), id: row.get(4) };
-        (row.get(0), row.get(1), Enrolment { division_code: row.get(2), order })
+        let order = FactOrder { time: row.get(4), id: row.get(5) };
+        (row.get(0), row.get(1), Enrolment { division_code: row.get(2), category: row.get(3), order })
     };
     Ok(rows.iter().map(read).collect())
 }
@@ -70,7 +70,7 @@ pub async fn upsert(tx: &mut PgConnection, rows: &[EnrolmentRow]) -> sqlx::Resul
     .bind(rows.iter().map(|row| row.id_number.as_slice()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.id_number_hash.as_slice()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.enrolment.division_code.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.category.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.enrolment.category.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.enrolment.order.time).collect::<Vec<DateTime<Utc>>>())
     .bind(rows.iter().map(|row| row.enrolment.order.id.as_str()).collect::<Vec<_>>())
     .execute(tx)

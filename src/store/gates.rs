@@ -1,6 +1,6 @@
-//! The order of locks: first the gate, then payers, then rows. All are held until the transaction ends.
+//! The order of locks: first the gate, then numbers, then payers, then rows. All are held until the transaction ends.
 //!
-//! The gate is a reader–writer lock over the book. Intake *shares* it and locks the payers of its batch, so any
+//! The gate is a reader–writer lock over the book. Intake *shares* it and locks the numbers and payers of its batch, so any
 //! number of workers take messages side by side. A run's stages and reconciliation *own* it for one bounded batch
 //! each, so what they judge cannot change under them: a void is either committed before a run is sealed, and then
 //! sealing sees it, or it waits and then sees the sealed file. There is no third case.
@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 
 const GATE: i64 = 0x7069_6b6f_7501;
 const RELAY: i64 = 0x7069_6b6f_7502;
-const KEYS: i32 = 0x7069;
+const NUMBERS: i32 = 0x706a;
+const PAYERS: i32 = 0x7069;
 
 /// Shared by intake. Every statement behind it looks some hundred keys up, so the planner is told to go by index: while
 /// tables grow faster than their statistics it would rather read them whole, a little slower with every batch.
@@ -26,14 +27,28 @@ pub async fn own(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GATE).execute(tx).await.map(drop)
 }
 
-/// The payers and declaration numbers of a batch, in one order for everybody. A collision of hashes only makes two
-/// wait for each other.
-pub async fn keys<'k>(tx: &mut PgConnection, keys: impl Iterator<Item = &'k str>) -> sqlx::Result<()> {
+/// What a lock is on. Numbers come before payers for everybody: whose they are is looked up in between.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys {
+    /// Of declarations and orders.
+    Numbers,
+    Payers,
+}
+
+/// Locks the keys of a batch, in one order for everybody. A collision of hashes only makes two wait for each other.
+pub async fn keys<'k>(tx: &mut PgConnection, of: Keys, keys: impl Iterator<Item = &'k str>) -> sqlx::Result<()> {
     let mut hashes: Vec<i32> = keys.map(hash).collect();
+    if hashes.is_empty() {
+        return Ok(());
+    }
     hashes.sort_unstable();
     hashes.dedup();
+    let class = match of {
+        Keys::Numbers => NUMBERS,
+        Keys::Payers => PAYERS,
+    };
     sqlx::query("SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key")
-        .bind(KEYS)
+        .bind(class)
         .bind(hashes)
         .execute(tx)
         .await

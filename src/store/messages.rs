@@ -3,16 +3,17 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 
-/// A message to be written down with its answer.
+/// A message to be written down with its answer; `raw` is encrypted already.
 #[derive(Debug)]
-pub struct NewMessage {
-    pub source: String,
-    pub id: String,
-    pub kind: String,
-    pub payer_id: String,
+pub struct NewMessage<'m> {
+    pub source: &'m str,
+    pub id: &'m str,
+    pub kind: &'m str,
+    /// Empty where it is not known.
+    pub payer_id: &'m str,
     pub sent_at: DateTime<Utc>,
-    pub digest: Vec<u8>,
-    pub raw: Vec<u8>,
+    pub digest: &'m [u8],
+    pub raw: &'m [u8],
     pub outcome: &'static str,
     pub code: Option<&'static str>,
     pub wait_for: Option<String>,
@@ -25,6 +26,7 @@ pub struct Waiting {
     pub source: String,
     pub id: String,
     pub raw: Vec<u8>,
+    pub wait_for: String,
 }
 
 /// The digests of those of the keys that are known, as (source, id, digest).
@@ -44,7 +46,7 @@ pub async fn known(
 }
 
 /// Writes messages down. Fewer than given come back as `false`: another worker was faster with one of the ids.
-pub async fn insert(tx: &mut PgConnection, received_at: DateTime<Utc>, rows: &[NewMessage]) -> sqlx::Result<bool> {
+pub async fn insert(tx: &mut PgConnection, received_at: DateTime<Utc>, rows: &[NewMessage<'_>]) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "INSERT INTO messages (source, id, kind, payer_id, sent_at, received_at, digest, raw, outcome, code, wait_for, wait_until)
          SELECT source, id, kind, payer_id, sent_at, $1, digest, raw, outcome, code, wait_for, wait_until
@@ -54,13 +56,13 @@ pub async fn insert(tx: &mut PgConnection, received_at: DateTime<Utc>, rows: &[N
          ON CONFLICT (source, id) DO NOTHING",
     )
     .bind(received_at)
-    .bind(rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.payer_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.sent_at).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.raw.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.digest).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.outcome).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.code).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.wait_for.as_deref()).collect::<Vec<_>>())
@@ -84,54 +86,76 @@ pub async fn count_repeated(tx: &mut PgConnection, sources: &[String], ids: &[St
     .map(drop)
 }
 
-/// Messages that wait for the enrolments given as (payer, insurance type).
-pub async fn waiting(tx: &mut PgConnection, payers: &[&str], types: &[&str]) -> sqlx::Result<Vec<Waiting>> {
+/// Messages that wait for what is given.
+pub async fn waiting(tx: &mut PgConnection, awaited: &[String]) -> sqlx::Result<Vec<Waiting>> {
     let rows = sqlx::query(
-        "SELECT m.source, m.id, m.raw
-         FROM unnest($1::text[], $2::text[]) AS k (payer_id, wait_for)
-         JOIN messages m ON m.payer_id = k.payer_id AND m.wait_for = k.wait_for AND m.outcome = 'waiting'
-         ORDER BY m.seq",
+        "SELECT m.source, m.id, m.raw, m.wait_for FROM messages m
+         WHERE m.wait_for = ANY ($1) AND m.outcome = 'waiting' ORDER BY m.seq",
     )
-    .bind(payers)
-    .bind(types)
+    .bind(awaited)
     .fetch_all(tx)
     .await?;
-    Ok(rows.iter().map(|row| Waiting { source: row.get(0), id: row.get(1), raw: row.get(2) }).collect())
+    Ok(rows.iter().map(waiting_row).collect())
 }
 
-/// Messages whose wait has ended, oldest first, as (source, id, payer).
-pub async fn overdue(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<(String, String, String)>> {
-    sqlx::query_as(
-        "SELECT source, id, payer_id FROM messages WHERE outcome = 'waiting' AND wait_until <= $1
-         ORDER BY wait_until LIMIT $2",
+fn waiting_row(row: &sqlx::postgres::PgRow) -> Waiting {
+    Waiting { source: row.get(0), id: row.get(1), raw: row.get(2), wait_for: row.get(3) }
+}
+
+/// Messages whose wait has ended, oldest first.
+pub async fn overdue(tx: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Waiting>> {
+    let rows = sqlx::query(
+        "SELECT source, id, raw, wait_for FROM messages WHERE outcome = 'waiting' AND wait_until <= $1
+         ORDER BY wait_until, seq LIMIT $2",
     )
     .bind(now)
     .bind(limit)
     .fetch_all(tx)
+    .await?;
+    Ok(rows.iter().map(waiting_row).collect())
+}
+
+/// Those of the messages that still wait for what they are given with, as (source, id, wait_for).
+pub async fn still_waiting(tx: &mut PgConnection, rows: &[Waiting]) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(
+        "SELECT m.source, m.id FROM unnest($1::text[], $2::text[], $3::text[]) AS k (source, id, wait_for)
+         JOIN messages m ON m.source = k.source AND m.id = k.id AND m.wait_for = k.wait_for AND m.outcome = 'waiting'",
+    )
+    .bind(rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.wait_for.as_str()).collect::<Vec<_>>())
+    .fetch_all(tx)
     .await
 }
 
-/// Gives waiting messages their final answer, as (source, id, outcome, code). Returns those that still waited.
-pub async fn answer_waiting(
-    tx: &mut PgConnection,
-    answers: &[(&str, &str, &str, Option<&str>)],
-) -> sqlx::Result<Vec<(String, String)>> {
-    sqlx::query_as(
+/// Lets messages wait for something else now, as (source, id, what); until when does not change.
+pub async fn wait_on(tx: &mut PgConnection, rows: &[(&str, &str, String)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE messages m SET wait_for = k.wait_for FROM unnest($1::text[], $2::text[], $3::text[]) AS k (source, id, wait_for)
+         WHERE m.source = k.source AND m.id = k.id AND m.outcome = 'waiting'",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.as_str()).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Gives waiting messages their final answer, as (source, id, outcome, code).
+pub async fn answer_waiting(tx: &mut PgConnection, answers: &[(&str, &str, &str, Option<&str>)]) -> sqlx::Result<()> {
+    sqlx::query(
         "UPDATE messages m SET outcome = a.outcome, code = a.code, wait_for = NULL, wait_until = NULL
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS a (source, id, outcome, code)
-         WHERE m.source = a.source AND m.id = a.id AND m.outcome = 'waiting'
-         RETURNING m.source, m.id",
+         WHERE m.source = a.source AND m.id = a.id AND m.outcome = 'waiting'",
     )
     .bind(answers.iter().map(|answer| answer.0).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.1).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.2).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.3).collect::<Vec<_>>())
-    .fetch_all(tx)
+    .execute(tx)
     .await
+    .map(drop)
 }
 
 /// Notes that a batch of deliveries was taken.
@@ -142,21 +166,6 @@ pub async fn note_batch(tx: &mut PgConnection, taken_at: DateTime<Utc>, deliveri
         .execute(tx)
         .await
         .map(drop)
-}
-
-/// The given messages as they came, encrypted.
-pub async fn raw(tx: &mut PgConnection, keys: &[(String, String)]) -> sqlx::Result<Vec<Waiting>> {
-    let (sources, ids): (Vec<&str>, Vec<&str>) = keys.iter().map(|(source, id)| (source.as_str(), id.as_str())).unzip();
-    let rows = sqlx::query(
-        "SELECT m.source, m.id, m.raw
-         FROM unnest($1::text[], $2::text[]) AS k (source, id) JOIN messages m ON m.source = k.source AND m.id = k.id
-         ORDER BY m.seq",
-    )
-    .bind(sources)
-    .bind(ids)
-    .fetch_all(tx)
-    .await?;
-    Ok(rows.iter().map(|row| Waiting { source: row.get(0), id: row.get(1), raw: row.get(2) }).collect())
 }
 
 /// Deliveries taken so far.

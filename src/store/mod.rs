@@ -6,11 +6,14 @@
 pub mod accounts;
 pub mod agreements;
 pub mod amount_settings;
+pub mod assessments;
 pub mod attempts;
 pub mod declarations;
+pub mod discrepancies;
 pub mod enrolments;
 pub mod gates;
 pub mod messages;
+pub mod online_orders;
 pub mod outbox;
 pub mod quarantine;
 pub mod ranges;

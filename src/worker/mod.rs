@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::stages::{Context, StageError, watch};
+use crate::stages::{self, Context, StageError};
 
 /// How often the clock is looked at for firings and unfinished runs.
 const RUNS_EVERY: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
         relay::run(ctx, shutdown.clone()),
         repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
         repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
-        repeat("waits", WAITS_EVERY, &shutdown, async || watch::end_waits(ctx).await.map(drop)),
+        repeat("waits", WAITS_EVERY, &shutdown, async || stages::intake::end_waits(ctx).await.map(drop)),
     );
     consumed
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use pikou::contract::refusal::RefusalCode;
 use pikou::crypt::Purpose;
 use pikou::stages::intake::{self, Taken};
-use pikou::stages::watch;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -63,7 +62,51 @@ fn refusals() -> Vec<(RefusalCode, Value)> {
         (PeriodNotOffered, declared("GZ", "D-quarter", json!({"period_to": "202603"}))),
         (DuplicateObligation, declared("BJ", "D-second", json!({"amount": "3000.00"}))),
         (DuplicateObligation, same_number),
+        (AssessmentRequired, special("BJ", "D-not-assessed", "A-none")),
+        (AssessmentRequired, special("BJ", "D-withdrawn", "A-withdrawn")),
+        (AssessmentMismatch, with_data(special("BJ", "D-mismatch", "A1"), json!({"amount": "1200.01"}))),
+        (WindowClosed, special("BJ", "D-past-pay-by", "A-past")),
+        (UnknownDeclaration, void_requested("D-unheard-of", "void-unknown")),
+        (AlreadyVoided, void_requested("D-void", "void-again")),
+        (AlreadyPaid, void_requested("D000000100100000001", "void-paid-declaration")),
+        (AttemptInFlight, void_requested("D-flying", "void-flying")),
+        (OrderExists, with_id(payment_started("O-flying", &[("D-first", "2000.00")], json!({})), "start-again")),
+        (UnknownDeclaration, payment_started("O1", &[("D-unheard-of", "1.00")], json!({}))),
+        (SeveralPayers, payment_started("O2", &[("D-first", "2000.00"), ("D-flying", "2000.00")], json!({}))),
+        (
+            SelfOnly,
+            payment_started("O3", &[("D-first", "2000.00")], json!({"channel": "alipay_app", "acting_payer_id": "GZ"})),
+        ),
+        (MethodNotOffered, payment_started("O4", &[("D-first", "2000.00")], json!({"channel": "nowhere"}))),
+        (MethodNotOffered, payment_started("O5", &[("D-first", "2000.00")], json!({"channel": "counter"}))),
+        (MethodNotOffered, payment_started("O6", &[("D-first", "2000.00")], json!({"method": "wechat_pay"}))),
+        (AlreadyPaid, payment_started("O7", &[("D000000100100000001", "1500.00")], json!({}))),
+        (AlreadyVoided, payment_started("O8", &[("D-void", "2000.00")], json!({}))),
+        (AttemptInFlight, payment_started("O9", &[("D-flying", "2000.00")], json!({}))),
+        (AmountMismatch, payment_started("O10", &[("D-first", "1999.99")], json!({}))),
+        (WindowClosed, at_time(payment_started("O11", &[("D-first", "2000.00")], json!({})), "2026-12-11T00:00:00Z")),
+        (WaitedTooLong, payment_started("O12", &[("D-waits-longer", "2000.00")], json!({}))),
+        (NotEnrolled, declared("NOBODY-2", "D-waits-longer", json!({}))),
+        (UnknownOrder, payment_reported("O-unheard-of", "report-unknown", "succeeded", json!({}))),
+        (UnknownSchedule, run_requested("shanghai", "2026-04-15")),
+        (NotDue, run_requested("beijing_resident_pension", "2026-04-16")),
+        (PeriodNotOffered, with_data(set("BJ", "set-from-month", "1500.00"), json!({"period_from": "202603"}))),
     ]
+}
+
+fn with_id(mut message: Value, id: &str) -> Value {
+    message["id"] = json!(id);
+    message
+}
+
+fn at_time(mut message: Value, time: &str) -> Value {
+    message["time"] = json!(time);
+    message
+}
+
+fn run_requested(schedule: &str, date: &str) -> Value {
+    let data = json!({"schedule": schedule, "business_date": date});
+    message("run.requested", &format!("run-{schedule}"), "2026-04-15T00:00:00Z", data)
 }
 
 #[tokio::test]
@@ -79,14 +122,24 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
         in_division("GZ", "520102"),
         in_division("SH", "310101"),
         declaration("BJ", "D-first", json!({})),
+        assessment("BJ", "A1", "assess-1", "2026-03-01T00:00:00Z", json!({})),
+        assessment("BJ", "A-withdrawn", "assess-2", "2026-03-01T00:00:00Z", json!({"status": "withdrawn"})),
+        assessment("BJ", "A-past", "assess-3", "2026-03-01T00:00:00Z", json!({"pay_by": "2026-04-02"})),
+        enrolment("VD"),
+        declaration("VD", "D-void", json!({})),
+        void_requested("D-void", "void-first"),
+        enrolment("FLY"),
+        declaration("FLY", "D-flying", json!({})),
+        payment_started("O-flying", &[("D-flying", "2000.00")], json!({})),
     ];
-    assert_eq!(place.take(&known).await, Taken { accepted: 4, ..Taken::default() });
+    assert_eq!(place.take(&known).await, Taken { accepted: known.len(), ..Taken::default() });
 
     let (codes, messages): (Vec<RefusalCode>, Vec<Value>) = refusals().into_iter().unzip();
     let taken = place.take(&messages).await;
-    assert_eq!(taken, Taken { refused: codes.len() - 2, waiting: 2, ..Taken::default() });
-    assert_eq!(watch::end_waits(&place.ctx).await.unwrap(), 0, "the wait has only begun");
-    assert_eq!(watch::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 2);
+    // Two for an enrolment, one for an assessment, two for a declaration, one for both, one for an order.
+    assert_eq!(taken, Taken { refused: codes.len() - 8, waiting: 8, ..Taken::default() });
+    assert_eq!(intake::end_waits(&place.ctx).await.unwrap(), 0, "the wait has only begun");
+    assert_eq!(intake::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 8);
 
     let told: BTreeMap<String, (String, String)> = place
         .data_of("message.refused")
@@ -109,9 +162,20 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
     assert_eq!(found, wanted);
     assert_eq!(told.len(), codes.len(), "one event a refusal");
     let covered: BTreeSet<RefusalCode> = codes.into_iter().collect();
-    assert_eq!(covered, BTreeSet::from(RefusalCode::ALL), "every code is in the table");
+    assert_eq!(covered, RefusalCode::ALL.iter().copied().collect::<BTreeSet<_>>(), "every code is in the table");
     let others = "SELECT declaration_no || ' ' || state FROM declarations WHERE payer_id <> 'PAID' ORDER BY 1";
-    assert_eq!(place.texts(others).await, ["D-first payable", "D-not-enrolled rejected"]);
+    let wanted = [
+        "D-first payable",
+        "D-flying paying",
+        "D-not-assessed rejected",
+        "D-not-enrolled rejected",
+        "D-void voided",
+        "D-waits-longer rejected",
+    ];
+    assert_eq!(place.texts(others).await, wanted);
+    let orders = "SELECT order_no || ' ' || state || COALESCE(' ' || code, '') FROM online_orders ORDER BY order_no";
+    let refused = "SELECT count(*) FROM online_orders WHERE state = 'refused'";
+    assert_eq!(place.count(refused).await, 12, "a refused order is kept: {:?}", place.texts(orders).await);
     place.account().await;
 }
 
@@ -266,7 +330,7 @@ async fn what_waits_for_its_enrolment_is_judged_when_that_comes() {
     assert_eq!(place.told_of("D1").await, ["declaration.waiting", "declaration.accepted"]);
     assert_eq!(place.told_of("D2").await, ["declaration.waiting", "declaration.accepted"]);
     assert_eq!(place.told_of("D3").await, ["declaration.waiting", "declaration.rejected"]);
-    assert_eq!(watch::end_waits(&place.at("2026-05-01T00:00:00Z")).await.unwrap(), 0, "nothing waits any more");
+    assert_eq!(intake::end_waits(&place.at("2026-05-01T00:00:00Z")).await.unwrap(), 0, "nothing waits any more");
     place.account().await;
 }
 

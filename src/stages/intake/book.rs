@@ -1,323 +1,243 @@
-//! The part of the book that a batch touches, in memory: loaded in a few statements, judged message by message
-//! (`judge.rs`), written back in a few statements. Nothing can change under it: the caller holds the payers' locks.
+//! The part of the book that a batch touches, in memory: loaded in a few statements (`load.rs`), judged message by
+//! message (here, and the rules in `amounts.rs`, `declarations.rs`, `orders.rs`), written back in a few statements
+//! (`write.rs`). Nothing can change under it: the caller holds the locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
-use super::{Delivery, Moved, Understood, distinct, understand};
-use crate::contract::events::Event;
+use super::Moved;
+use super::entry::{Answer, Entry, Standing};
+use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
-use crate::crypt::Purpose;
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
-use crate::stages::{Context, StageError};
-use crate::store::agreements::{self, AgreementRow};
-use crate::store::amount_settings::{self, SettingRow, VoidRow, YearKey, YearRecord};
-use crate::store::declarations::{self, DeclarationRow};
-use crate::store::enrolments::{self, Enrolment, EnrolmentRow};
-use crate::store::messages::{self, NewMessage};
+use crate::domain::insurance::{CollectionRule, InsuranceType};
+use crate::domain::waiting::Awaited;
+use crate::stages::Context;
+use crate::store::agreements::AgreementRow;
+use crate::store::amount_settings::{VoidRow, YearKey, YearRecord};
+use crate::store::assessments::{AssessmentKey, KnownAssessment};
+use crate::store::declarations::Declaration;
+use crate::store::discrepancies::ReportedDiscrepancy;
+use crate::store::enrolments::{Enrolment, EnrolmentRow};
+use crate::store::online_orders::{OnlineOrder, ReportedSettlement};
+use crate::store::runs::NewRun;
 
 /// (payer, insurance type)
 pub(super) type EnrolmentKey = (String, String);
 
-/// What is answered to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    Accepted,
-    Refused(RefusalCode),
-    Stale,
-    /// For the enrolment of its payer and type.
-    Waiting,
-}
-
-impl Answer {
-    fn outcome(self) -> &'static str {
-        match self {
-            Answer::Accepted => "accepted",
-            Answer::Refused(_) => "refused",
-            Answer::Stale => "stale",
-            Answer::Waiting => "waiting",
-        }
-    }
-
-    fn code(self) -> Option<&'static str> {
-        match self {
-            Answer::Refused(code) => Some(code.as_str()),
-            Answer::Accepted | Answer::Stale | Answer::Waiting => None,
-        }
-    }
-}
-
-/// A message and its answer.
-pub(super) struct Entry {
-    pub understood: Understood,
-    /// It came in an earlier batch and has waited since.
-    pub waited: bool,
-    pub answer: Option<Answer>,
-}
-
+/// What the batch needs to know, and what of it is new.
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
     pub now: DateTime<Utc>,
+    /// Those of the batch, then those that waited and may be woken by it.
     pub entries: Vec<Entry>,
     /// Entries that wait, by what they wait for.
-    pub waiting: HashMap<EnrolmentKey, Vec<usize>>,
+    pub waiting: HashMap<String, Vec<usize>>,
+
     pub enrolments: HashMap<EnrolmentKey, Enrolment>,
     /// The newest word on each (payer, agreement number).
     pub agreements: HashMap<(String, String), FactOrder>,
+    pub assessments: HashMap<AssessmentKey, KnownAssessment>,
     pub years: BTreeMap<YearKey, YearRecord>,
-    /// Years touched by this batch, and what in them is new.
-    pub touched: BTreeSet<YearKey>,
-    /// Declaration numbers that exist, with their sequence.
-    pub declared: HashMap<String, i64>,
-    /// Obligations with a live declaration, and whether it is paid.
-    pub obligations: HashMap<(EnrolmentKey, Obligation), bool>,
+    pub declarations: BTreeMap<String, Declaration>,
+    /// The live declaration of an obligation.
+    pub live: HashMap<(EnrolmentKey, Obligation), String>,
+    pub orders: BTreeMap<String, OnlineOrder>,
+    /// Which order a gateway's transaction has settled, by (gateway, number).
+    pub transactions: HashMap<(String, String), String>,
+
     pub new_enrolments: HashMap<EnrolmentKey, EnrolmentRow>,
     pub new_agreements: HashMap<(String, String), AgreementRow>,
+    pub new_assessments: BTreeSet<AssessmentKey>,
     /// Payers with a new agreement that allows batches.
     pub signers: BTreeSet<String>,
+    pub touched_years: BTreeSet<YearKey>,
     pub new_voids: Vec<VoidRow>,
-    pub new_declarations: BTreeMap<String, DeclarationRow>,
+    pub new_declarations: BTreeSet<String>,
+    pub moved_declarations: BTreeSet<String>,
+    /// Those of them that waited and are payable since this batch, whatever became of them then.
+    pub woken_declarations: BTreeSet<String>,
+    pub new_orders: BTreeSet<String>,
+    pub moved_orders: BTreeSet<String>,
+    pub settlements: Vec<ReportedSettlement>,
+    pub discrepancies: Vec<(ReportedDiscrepancy, String)>,
+    pub requested_runs: Vec<NewRun>,
     pub moved: Moved,
     pub events: Vec<Event>,
 }
 
 impl<'a> Book<'a> {
-    pub async fn load(
-        ctx: &'a Context,
-        tx: &mut PgConnection,
-        fresh: Vec<Understood>,
-        now: DateTime<Utc>,
-    ) -> Result<Book<'a>, StageError> {
-        let fresh = fresh.into_iter().map(|understood| Entry { understood, waited: false, answer: None }).collect();
-        let mut book = Book {
+    pub fn new(ctx: &'a Context, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
+        Book {
             ctx,
             now,
-            entries: fresh,
+            entries,
             waiting: HashMap::new(),
             enrolments: HashMap::new(),
             agreements: HashMap::new(),
+            assessments: HashMap::new(),
             years: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            declared: HashMap::new(),
-            obligations: HashMap::new(),
+            declarations: BTreeMap::new(),
+            live: HashMap::new(),
+            orders: BTreeMap::new(),
+            transactions: HashMap::new(),
             new_enrolments: HashMap::new(),
             new_agreements: HashMap::new(),
+            new_assessments: BTreeSet::new(),
             signers: BTreeSet::new(),
+            touched_years: BTreeSet::new(),
             new_voids: Vec::new(),
-            new_declarations: BTreeMap::new(),
+            new_declarations: BTreeSet::new(),
+            moved_declarations: BTreeSet::new(),
+            woken_declarations: BTreeSet::new(),
+            new_orders: BTreeSet::new(),
+            moved_orders: BTreeSet::new(),
+            settlements: Vec::new(),
+            discrepancies: Vec::new(),
+            requested_runs: Vec::new(),
             moved: Vec::new(),
             events: Vec::new(),
-        };
-        book.load_waiting(tx).await?;
-        book.load_enrolments(tx).await?;
-        book.load_agreements(tx).await?;
-        book.load_years(tx).await?;
-        book.load_declarations(tx).await?;
-        Ok(book)
+        }
     }
 
-    fn messages(&self) -> impl Iterator<Item = &Message> {
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().map(|entry| &entry.understood.message)
     }
 
-    /// What waits for an enrolment that this batch brings.
-    async fn load_waiting(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let keys: BTreeSet<EnrolmentKey> = self
-            .messages()
-            .filter_map(|message| match message {
-                Message::EnrolmentChanged(m) => Some((m.payer_id.to_string(), m.insurance_type.0.clone())),
-                _ => None,
-            })
-            .collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let (payers, types): (Vec<&str>, Vec<&str>) = keys.iter().map(|(p, t)| (p.as_str(), t.as_str())).unzip();
-        for waiting in messages::waiting(tx, &payers, &types).await? {
-            let raw = self.ctx.keys.open(Purpose::RawMessage, &waiting.raw)?;
-            let understood = understand(self.ctx, &raw, &[]).map_err(|fault| {
-                StageError::broken(format!("a waiting message is not understood: {}", fault.reason))
-            })?;
-            let place = self.entries.len();
-            if let Some(key) = enrolment_key(&understood.message) {
-                self.waiting.entry(key).or_default().push(place);
-            }
-            self.entries.push(Entry { understood, waited: true, answer: None });
-        }
-        Ok(())
-    }
-
-    async fn load_enrolments(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let keys: BTreeSet<EnrolmentKey> = self.messages().filter_map(enrolment_key).collect();
-        let (payers, types): (Vec<&str>, Vec<&str>) = keys.iter().map(|(p, t)| (p.as_str(), t.as_str())).unzip();
-        if !payers.is_empty() {
-            let rows = enrolments::load(tx, &payers, &types).await?;
-            self.enrolments = rows.into_iter().map(|(payer, kind, row)| ((payer, kind), row)).collect();
-        }
-        Ok(())
-    }
-
-    async fn load_agreements(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let keys: BTreeSet<(&str, &str)> = self
-            .messages()
-            .filter_map(|message| match message {
-                Message::AgreementChanged(m) => Some((m.payer_id.as_str(), m.agreement_no.as_str())),
-                _ => None,
-            })
-            .collect();
-        if !keys.is_empty() {
-            let (payers, numbers): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
-            let rows = agreements::load(tx, &payers, &numbers).await?;
-            self.agreements = rows.into_iter().map(|(payer, number, order)| ((payer, number), order)).collect();
-        }
-        Ok(())
-    }
-
-    async fn load_years(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let mut keys: BTreeSet<YearKey> = BTreeSet::new();
-        let mut signers = Vec::new();
-        for message in self.messages() {
-            match message {
-                Message::AmountSet(m) => {
-                    keys.insert((m.payer_id.to_string(), m.insurance_type.0.clone(), m.valid_year.0));
-                }
-                Message::AmountVoided(m) => {
-                    keys.insert((m.payer_id.to_string(), m.insurance_type.0.clone(), m.valid_year.0));
-                }
-                Message::AgreementChanged(m) => signers.push(m.payer_id.as_str()),
-                Message::EnrolmentChanged(_) | Message::DeclarationSubmitted(_) => {}
+    /// Judges what came with this batch in the order of arrival, and what has waited when what it waits for comes.
+    pub fn judge(&mut self) {
+        for place in 0..self.entries.len() {
+            let waits = matches!(self.entries[place].standing, Standing::Waited(_));
+            if !waits && self.entries[place].answer.is_none() {
+                self.judge_entry(place);
             }
         }
-        let signers = distinct(signers.into_iter());
-        if !signers.is_empty() {
-            keys.extend(amount_settings::held_for_agreement(tx, &signers).await?);
-        }
-        let keys: Vec<YearKey> = keys.into_iter().collect();
-        self.years = amount_settings::load(tx, &keys).await?;
-        Ok(())
     }
 
-    async fn load_declarations(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let submitted: Vec<_> = self
-            .messages()
-            .filter_map(|message| match message {
-                Message::DeclarationSubmitted(m) => Some(m),
-                _ => None,
-            })
-            .collect();
-        if submitted.is_empty() {
-            return Ok(());
+    fn judge_entry(&mut self, place: usize) {
+        let understood = self.entries[place].understood.clone();
+        let ended = matches!(self.entries[place].standing, Standing::Ended(_));
+        let cause = if ended { "time".to_owned() } else { understood.causation() };
+        let order = &understood.order;
+        let woken = self.entries[place].is_woken();
+        let answer = match &understood.message {
+            Message::EnrolmentChanged(m) => self.enrolment_changed(m, order, &cause),
+            Message::AgreementChanged(m) => self.agreement_changed(m, order, &cause),
+            Message::AmountSet(m) => self.amount_set(m, order, &cause),
+            Message::AmountVoided(m) => self.amount_voided(m, order, &cause),
+            Message::AssessmentChanged(m) => self.assessment_changed(m, order, &cause),
+            Message::DeclarationSubmitted(m) if woken => self.declaration_woken(m, order),
+            Message::DeclarationSubmitted(m) => self.declaration_submitted(m, order),
+            Message::DeclarationVoidRequested(m) => self.declaration_void_requested(m, &cause),
+            Message::PaymentStarted(m) => self.payment_started(m, order),
+            Message::PaymentReported(m) => self.payment_reported(m, &understood, &cause),
+            Message::RunRequested(m) => self.run_requested(m),
+        };
+        let answer = match answer {
+            Answer::Waiting(_, code) if ended => Answer::Refused(code),
+            answer => answer,
+        };
+        // What an answer leaves in the book besides the answer itself.
+        match &understood.message {
+            Message::DeclarationSubmitted(m) => self.file(m, order, &answer, woken, &cause),
+            Message::PaymentStarted(m) => self.keep_order(m, order, &answer, &cause),
+            _ => {}
         }
-        let numbers = distinct(submitted.iter().map(|m| m.declaration_no.as_str()));
-        let declared = declarations::known(tx, &numbers).await?.into_iter().collect();
-        let keys: BTreeSet<(&str, &str, &Obligation)> =
-            submitted.iter().map(|m| (m.payer_id.as_str(), m.insurance_type.0.as_str(), &m.obligation)).collect();
-        let keys: Vec<_> = keys.into_iter().collect();
-        let live = declarations::live(tx, &keys).await?;
-        let obligations = live
-            .into_iter()
-            .map(|(place, paid)| {
-                let (payer, kind, obligation) = keys[place as usize - 1];
-                (((payer.to_owned(), kind.to_owned()), obligation.clone()), paid)
-            })
-            .collect();
-        (self.declared, self.obligations) = (declared, obligations);
-        Ok(())
+        match &answer {
+            Answer::Waiting(awaited, _) => self.waiting.entry(awaited.to_string()).or_default().push(place),
+            Answer::Refused(code) => self.tell_answer(place, EventType::MessageRefused, Some(*code), &cause),
+            Answer::Stale => self.tell_answer(place, EventType::MessageStale, None, &cause),
+            Answer::Accepted => {}
+        }
+        let brought = brings(&understood.message);
+        let heard = answer != Answer::Stale;
+        self.entries[place].answer = Some(answer);
+        if let Some(brought) = brought.filter(|_| heard) {
+            self.wake(&brought);
+        }
     }
 
-    /// The log rows of the messages that came with this batch, in their order.
-    pub fn message_rows(&self, deliveries: &[&Delivery], seal: impl Fn(&[u8]) -> Vec<u8>) -> Vec<NewMessage> {
-        let fresh = self.entries.iter().filter(|entry| !entry.waited);
-        let wait_until = self.now + self.ctx.settings.intake.enrolment_wait();
-        fresh
-            .zip(deliveries)
-            .map(|(entry, delivery)| {
-                let understood = &entry.understood;
-                let answer = entry.answer.expect("every entry is judged");
-                let waits = answer == Answer::Waiting;
-                NewMessage {
-                    source: understood.source.clone(),
-                    id: understood.id.clone(),
-                    kind: understood.kind.clone(),
-                    payer_id: understood.message.payer_id().to_string(),
-                    sent_at: understood.order.time,
-                    digest: understood.digest.to_vec(),
-                    raw: seal(understood.structured.as_deref().map_or(&delivery.raw[..], str::as_bytes)),
-                    outcome: answer.outcome(),
-                    code: answer.code(),
-                    wait_for: waits.then(|| enrolment_key(&understood.message).expect("waits for one").1),
-                    wait_until: waits.then_some(wait_until),
-                }
-            })
-            .collect()
+    /// Judges what waited for this, in the order of the senders' times.
+    fn wake(&mut self, brought: &Awaited) {
+        let mut places = self.waiting.remove(&brought.to_string()).unwrap_or_default();
+        places.sort_by(|a, b| self.entries[*a].understood.order.cmp(&self.entries[*b].understood.order));
+        for place in places {
+            self.judge_entry(place);
+        }
     }
 
-    /// Writes what is new. Returns the payers whose standing has changed.
-    pub async fn write(&mut self, tx: &mut PgConnection) -> Result<Moved, StageError> {
-        let enrolments: Vec<EnrolmentRow> = self.new_enrolments.drain().map(|(_, row)| row).collect();
-        if !enrolments.is_empty() {
-            enrolments::upsert(tx, &enrolments).await?;
-        }
-        let agreements: Vec<AgreementRow> = self.new_agreements.drain().map(|(_, row)| row).collect();
-        if !agreements.is_empty() {
-            agreements::upsert(tx, &agreements).await?;
-        }
-        if !self.signers.is_empty() {
-            let signers: Vec<&str> = self.signers.iter().map(String::as_str).collect();
-            declarations::release_held(tx, &signers).await?;
-        }
-        let settings: Vec<SettingRow> = self
-            .touched
-            .iter()
-            .flat_map(|key| {
-                let year = &self.years[key];
-                year.history.versions.iter().map(move |version| {
-                    let (hold_reason, sequence) = year.marks.get(&version.order).cloned().unwrap_or_default();
-                    SettingRow { key: key.clone(), version: version.clone(), hold_reason, sequence }
-                })
-            })
-            .collect();
-        if !settings.is_empty() {
-            amount_settings::upsert(tx, &settings).await?;
-        }
-        if !self.new_voids.is_empty() {
-            amount_settings::insert_voids(tx, &self.new_voids).await?;
-        }
-        let declarations: Vec<DeclarationRow> = self.new_declarations.values().cloned().collect();
-        if !declarations.is_empty() {
-            declarations::upsert(tx, &declarations).await?;
-        }
-        let answered: Vec<(&str, &str, &str, Option<&str>)> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.waited)
-            .filter_map(|entry| {
-                let answer = entry.answer.filter(|answer| *answer != Answer::Waiting)?;
-                Some((entry.understood.source.as_str(), entry.understood.id.as_str(), answer.outcome(), answer.code()))
-            })
-            .collect();
-        if !answered.is_empty() {
-            messages::answer_waiting(tx, &answered).await?;
-        }
-        Ok(std::mem::take(&mut self.moved))
+    /// The rule by which a payer's type is collected and their category, or why there is none.
+    pub fn rule(&self, key: &EnrolmentKey) -> Result<(&CollectionRule, Option<&str>), Answer> {
+        let Some(enrolment) = self.enrolments.get(key) else {
+            let awaited = Awaited::Enrolment { payer_id: key.0.clone(), insurance_type: key.1.clone() };
+            return Err(Answer::Waiting(awaited, RefusalCode::NotEnrolled));
+        };
+        let region = self.ctx.settings.regions.of(&enrolment.division_code);
+        let rule = region.and_then(|region| region.rule(&InsuranceType(key.1.clone())));
+        let rule = rule.ok_or(Answer::Refused(RefusalCode::RegionNotServed))?;
+        Ok((rule, enrolment.category.as_deref()))
     }
 
-    pub fn into_events(self) -> Vec<Event> {
-        self.events
+    /// Whom a message is about, as far as it says so or the book knows.
+    pub fn payer_of(&self, message: &Message) -> Option<String> {
+        let of_declaration = |number: &str| self.declarations.get(number).map(|known| known.payer_id.clone());
+        let of_order = |number: &str| self.orders.get(number).map(|known| known.payer_id.clone());
+        let payer = match message {
+            Message::DeclarationVoidRequested(m) => of_declaration(&m.declaration_no),
+            Message::PaymentStarted(m) => of_declaration(&m.items[0].declaration_no),
+            Message::PaymentReported(m) => of_order(&m.order_no),
+            Message::EnrolmentChanged(_)
+            | Message::AgreementChanged(_)
+            | Message::AmountSet(_)
+            | Message::AmountVoided(_)
+            | Message::AssessmentChanged(_)
+            | Message::DeclarationSubmitted(_)
+            | Message::RunRequested(_) => message.payer_id().map(str::to_owned),
+        };
+        payer.filter(|payer| !payer.is_empty())
+    }
+
+    fn tell_answer(&mut self, place: usize, kind: EventType, code: Option<RefusalCode>, cause: &str) {
+        let understood = self.entries[place].understood.clone();
+        let (source, id) = (understood.source.as_str(), understood.id.as_str());
+        let payer_id = self.payer_of(&understood.message);
+        let data = match code {
+            Some(code) => MessageData::refused(source, id, payer_id, code),
+            None => MessageData {
+                source: Some(source.to_owned()),
+                id: Some(id.to_owned()),
+                payer_id,
+                ..MessageData::default()
+            },
+        };
+        self.tell(kind, Subject::Message(format!("{source}/{id}")), 1, cause, Data::Message(data));
+    }
+
+    pub fn tell(&mut self, kind: EventType, subject: Subject, sequence: i64, cause: &str, data: Data) {
+        let event = Event { kind, subject, sequence, causation: cause.to_owned(), time: self.now, data };
+        self.events.push(event);
     }
 }
 
-/// The enrolment that a message depends on, or brings.
-pub(super) fn enrolment_key(message: &Message) -> Option<EnrolmentKey> {
-    let (payer_id, insurance_type) = match message {
-        Message::EnrolmentChanged(m) => (&m.payer_id, &m.insurance_type),
-        Message::AmountSet(m) => (&m.payer_id, &m.insurance_type),
-        Message::DeclarationSubmitted(m) => (&m.payer_id, &m.insurance_type),
-        Message::AgreementChanged(_) | Message::AmountVoided(_) => return None,
-    };
-    Some((payer_id.to_string(), insurance_type.0.clone()))
+/// What others may be waiting for and this message brings.
+pub(super) fn brings(message: &Message) -> Option<Awaited> {
+    match message {
+        Message::EnrolmentChanged(m) => {
+            Some(Awaited::Enrolment { payer_id: m.payer_id.to_string(), insurance_type: m.insurance_type.0.clone() })
+        }
+        Message::AssessmentChanged(m) => {
+            Some(Awaited::Assessment { payer_id: m.payer_id.to_string(), assessment_no: m.assessment_no.clone() })
+        }
+        Message::DeclarationSubmitted(m) => Some(Awaited::Declaration(m.declaration_no.clone())),
+        Message::PaymentStarted(m) => Some(Awaited::Order(m.order_no.clone())),
+        Message::AgreementChanged(_)
+        | Message::AmountSet(_)
+        | Message::AmountVoided(_)
+        | Message::DeclarationVoidRequested(_)
+        | Message::PaymentReported(_)
+        | Message::RunRequested(_) => None,
+    }
 }

@@ -5,22 +5,30 @@
 //! *Commits:* once for the batch: log, facts, withdrawals, events. *If it dies:* nothing of the batch is there, the
 //! broker delivers it again; after the commit it comes again too, and is recognised as repeated.
 
+mod amounts;
 mod book;
-mod judge;
+mod declarations;
+mod entry;
+mod facts;
+mod load;
+mod orders;
+mod runs;
+mod waits;
+mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::contract::binary::{self, Mode};
-use crate::contract::envelope::{Envelope, NotUnderstood, NotUnderstoodCode};
+use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
-use crate::contract::inbound::Message;
 use crate::crypt::Purpose;
-use crate::domain::amount_setting::FactOrder;
 use crate::store::quarantine::Quarantined;
-use crate::store::{attempts, gates, messages, outbox, quarantine, runs};
+use crate::store::{attempts, gates, messages, outbox, quarantine, runs as stored_runs};
 
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
+use entry::{Entry, Standing, Understood, understand};
+pub use waits::end_waits;
 
 /// A message as it was delivered.
 #[derive(Debug, Clone)]
@@ -58,23 +66,33 @@ impl Taken {
     }
 }
 
-/// A message that is understood.
-pub(crate) struct Understood {
-    pub source: String,
-    pub id: String,
-    pub kind: String,
-    pub order: FactOrder,
-    pub message: Message,
-    pub digest: [u8; 32],
-    /// The message in structured mode, where it came in binary mode: everything behind the intake knows only one.
-    pub structured: Option<String>,
+/// A delivery after everything that needs no database: read, and its bytes encrypted.
+pub struct Prepared {
+    understood: Result<Arc<Understood>, NotUnderstood>,
+    sealed: Vec<u8>,
+    delivery: Delivery,
 }
 
-/// Takes a batch. A batch that the database refuses for its values is halved until the one message is found, and
-/// that one goes into the quarantine: poison never blocks the queue.
+/// Takes a batch: [`prepare`] and [`commit`] in one go.
 pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, StageError> {
+    commit(ctx, &prepare(ctx, deliveries.to_vec())).await
+}
+
+/// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
+pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
+    let one = |delivery: Delivery| {
+        let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
+        let logged = understood.as_ref().map_or(&delivery.raw[..], |message| message.logged(&delivery.raw));
+        Prepared { sealed: ctx.keys.seal(Purpose::RawMessage, logged), understood, delivery }
+    };
+    deliveries.into_iter().map(one).collect()
+}
+
+/// Judges a batch and writes it down. One that the database refuses for its values is halved until the one message is
+/// found, and that one goes into the quarantine: poison never blocks the queue.
+pub async fn commit(ctx: &Context, prepared: &[Prepared]) -> Result<Taken, StageError> {
     let mut taken = Taken::default();
-    let mut batches = vec![deliveries];
+    let mut batches = vec![prepared];
     while let Some(batch) = batches.pop() {
         match take_batch(ctx, batch, None).await {
             Ok(some) => taken.add(some),
@@ -97,75 +115,69 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
     Ok(taken)
 }
 
-/// Reads one message, in whichever mode it came.
-pub(crate) fn understand(ctx: &Context, raw: &[u8], headers: &[(String, String)]) -> Result<Understood, NotUnderstood> {
-    let (envelope, mode) = binary::read(raw, headers, ctx.settings.intake.message_max_bytes)?;
-    let message = Message::read(&envelope, &ctx.settings.insurance_types)?;
-    let digest = ctx.keys.digest(envelope.canonical.as_bytes());
-    let Envelope { source, id, kind, time, canonical, .. } = envelope;
-    let structured = match mode {
-        Mode::Structured => None,
-        Mode::Binary => Some(canonical),
-    };
-    // A blank is lower than every character of an id, so this sorts by id and then by source.
-    let order = FactOrder { time, id: format!("{id} {source}") };
-    Ok(Understood { source, id, kind, order, message, digest, structured })
+/// A batch, told apart.
+#[derive(Default)]
+struct Sorted<'p> {
+    fresh: Vec<(&'p Arc<Understood>, &'p Prepared)>,
+    /// Source and id of each.
+    repeated: (Vec<String>, Vec<String>),
+    quarantined: Vec<(NotUnderstood, &'p Delivery)>,
 }
 
-async fn take_batch(
-    ctx: &Context,
-    deliveries: &[Delivery],
-    unstorable: Option<NotUnderstood>,
-) -> Result<Taken, StageError> {
-    let now = ctx.clock.now();
-    let read = |delivery: &Delivery| match &unstorable {
-        Some(fault) => Err(fault.clone()),
-        None => understand(ctx, &delivery.raw, &delivery.headers),
-    };
-    let read: Vec<Result<Understood, NotUnderstood>> = deliveries.iter().map(read).collect();
-    let understood = || read.iter().filter_map(|message| message.as_ref().ok());
-
-    let mut tx = ctx.begin().await?;
-    gates::share(&mut tx).await?;
-    let payers = understood().map(|message| message.message.payer_id().as_str());
-    let numbers = understood().filter_map(|message| message.message.declaration_no());
-    gates::keys(&mut tx, payers.chain(numbers)).await?;
-
-    // Which are new? The first of a kind within the batch counts as new, too.
-    let sources: Vec<&str> = understood().map(|message| message.source.as_str()).collect();
-    let ids: Vec<&str> = understood().map(|message| message.id.as_str()).collect();
-    let mut known: HashMap<(String, String), Vec<u8>> =
-        messages::known(&mut tx, &sources, &ids).await?.into_iter().map(|(s, i, digest)| ((s, i), digest)).collect();
-
-    let mut fresh = Vec::new();
-    let mut repeated = (Vec::new(), Vec::new());
-    let mut quarantined = Vec::new();
-    for (message, delivery) in read.into_iter().zip(deliveries) {
-        match message {
-            Err(fault) => quarantined.push((fault, delivery)),
-            Ok(message) => match known.get(&(message.source.clone(), message.id.clone())) {
-                None => {
-                    known.insert((message.source.clone(), message.id.clone()), message.digest.to_vec());
-                    fresh.push((message, delivery));
-                }
-                Some(digest) if digest[..] == message.digest => {
-                    repeated.0.push(message.source);
-                    repeated.1.push(message.id);
-                }
-                Some(_) => {
-                    let reason = format!("message {} of {} came before with other content", message.id, message.source);
-                    let fault = NotUnderstood { code: NotUnderstoodCode::Conflict, reason, position: "id".into() };
-                    quarantined.push((fault, delivery));
-                }
-            },
+/// `known` holds the digests of those that came before; the first of a kind within the batch counts as new, too.
+fn sort<'p>(
+    batch: &'p [Prepared],
+    unstorable: Option<&NotUnderstood>,
+    mut known: HashMap<(String, String), Vec<u8>>,
+) -> Sorted<'p> {
+    let mut sorted = Sorted::default();
+    for one in batch {
+        let message = match (unstorable, &one.understood) {
+            (Some(fault), _) | (None, Err(fault)) => {
+                sorted.quarantined.push((fault.clone(), &one.delivery));
+                continue;
+            }
+            (None, Ok(message)) => message,
+        };
+        match known.get(&(message.source.clone(), message.id.clone())) {
+            None => {
+                known.insert((message.source.clone(), message.id.clone()), message.digest.to_vec());
+                sorted.fresh.push((message, one));
+            }
+            Some(digest) if digest[..] == message.digest => {
+                sorted.repeated.0.push(message.source.clone());
+                sorted.repeated.1.push(message.id.clone());
+            }
+            Some(_) => {
+                let reason = format!("message {} of {} came before with other content", message.id, message.source);
+                let fault = NotUnderstood { code: NotUnderstoodCode::Conflict, reason, position: "id".into() };
+                sorted.quarantined.push((fault, &one.delivery));
+            }
         }
     }
+    sorted
+}
 
-    let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
-    let (fresh, fresh_deliveries): (Vec<_>, Vec<_>) = fresh.into_iter().unzip();
-    let mut book = Book::load(ctx, &mut tx, fresh, now).await?;
+async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnderstood>) -> Result<Taken, StageError> {
+    let now = ctx.clock.now();
+    let understood = || batch.iter().filter(|_| unstorable.is_none()).filter_map(|one| one.understood.as_ref().ok());
+    let mut tx = ctx.begin().await?;
+    gates::share(&mut tx).await?;
+    load::lock(&mut tx, understood().map(|one| &one.message)).await?;
+    let sources: Vec<&str> = understood().map(|one| one.source.as_str()).collect();
+    let ids: Vec<&str> = understood().map(|one| one.id.as_str()).collect();
+    let known = messages::known(&mut tx, &sources, &ids).await?;
+    let known = known.into_iter().map(|(source, id, digest)| ((source, id), digest)).collect();
+    let Sorted { fresh, repeated, quarantined } = sort(batch, unstorable.as_ref(), known);
+    let sealed: Vec<&[u8]> = fresh.iter().map(|(_, one)| one.sealed.as_slice()).collect();
+    let entries = fresh.iter().map(|(understood, _)| Entry::new(Arc::clone(understood), Standing::Fresh)).collect();
+
+    let mut book = Book::new(ctx, entries, now);
+    book.load(&mut tx).await?;
     book.judge();
-    let rows = book.message_rows(&fresh_deliveries, |raw| ctx.keys.seal(Purpose::RawMessage, raw));
+    let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
+    let payers = book.payers();
+    let rows = book.message_rows(&payers, &sealed);
     for row in &rows {
         match row.outcome {
             "accepted" => taken.accepted += 1,
@@ -174,30 +186,41 @@ async fn take_batch(
             _ => taken.waiting += 1,
         }
     }
-    let moved = book.write(&mut tx).await?;
-    let mut events = book.into_events();
-
     if !messages::insert(&mut tx, now, &rows).await? {
         // Same id under two payers, taken by two workers at once: the second look will recognise it.
         return Err(StageError::Later { what: "another worker took one of the messages".into(), source: None });
     }
+    let moved = book.write(&mut tx).await?;
+    let mut events = std::mem::take(&mut book.events);
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
     events.extend(put_aside(ctx, &mut tx, quarantined, now).await?);
-    if !moved.is_empty() && runs::any_unsealed(&mut tx).await? {
-        let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
-        let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
-        for row in attempts::withdraw_outdated_of_payers(&mut tx, &payers).await? {
-            events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
-        }
-    }
+    withdraw_moved(&mut tx, &moved, now, &mut events).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
-    messages::note_batch(&mut tx, now, deliveries.len()).await?;
+    messages::note_batch(&mut tx, now, batch.len()).await?;
     crash_point("intake: before commit");
     tx.commit().await?;
     crash_point("intake: after commit");
     Ok(taken)
+}
+
+/// Withdraws what is planned for these payers and has lost its ground.
+async fn withdraw_moved(
+    tx: &mut sqlx::PgConnection,
+    moved: &Moved,
+    now: chrono::DateTime<chrono::Utc>,
+    events: &mut Vec<Event>,
+) -> Result<(), StageError> {
+    if moved.is_empty() || !stored_runs::any_unsealed(tx).await? {
+        return Ok(());
+    }
+    let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
+    let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
+    for row in attempts::withdraw_outdated_of_payers(tx, &payers).await? {
+        events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
+    }
+    Ok(())
 }
 
 /// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
@@ -238,10 +261,4 @@ async fn put_aside(
 }
 
 /// Payers whose standing has changed, each with the message that did it.
-pub(crate) type Moved = Vec<(String, String)>;
-
-/// Distinct texts, as arrays for a statement.
-pub(crate) fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = HashSet::new();
-    texts.filter(|text| seen.insert(*text)).collect()
-}
+type Moved = Vec<(String, String)>;

@@ -1,0 +1,131 @@
+//! The rules for the amounts of a year: one refusal a line, in the order in which they are judged.
+
+use super::book::Book;
+use super::entry::Answer;
+use crate::clock::business_date;
+use crate::contract::events::{AmountData, Data, EventType, Subject};
+use crate::contract::inbound::{AmountSet, AmountVoided};
+use crate::contract::refusal::RefusalCode;
+use crate::domain::amount_setting::{FactOrder, SetAnswer, Version, VoidAnswer};
+use crate::domain::declaration::Kind;
+use crate::domain::insurance::Window;
+use crate::store::amount_settings::{VoidRow, YearKey};
+
+impl Book<'_> {
+    pub fn amount_set(&mut self, m: &AmountSet, order: &FactOrder, cause: &str) -> Answer {
+        let (rule, category) = match self.rule(&(m.payer_id.to_string(), m.insurance_type.0.clone())) {
+            Ok(found) => found,
+            Err(answer) => return answer,
+        };
+        // A contribution base holds from a month of its year on; any other amount holds for all of it.
+        let in_year = m.period_from.is_some_and(|month| month.year() == m.valid_year);
+        if in_year != rule.amounts.is_base_rate() || m.period_from.is_some() != in_year {
+            return Answer::Refused(RefusalCode::PeriodNotOffered);
+        }
+        match rule.window(m.valid_year, business_date(order.time)) {
+            Window::NotYetOffered => return Answer::Refused(RefusalCode::YearNotOpen),
+            Window::Closed => return Answer::Refused(RefusalCode::WindowClosed),
+            Window::Ahead | Window::Open => {}
+        }
+        if !rule.amounts.allows(m.amount, category) {
+            return Answer::Refused(RefusalCode::AmountOutOfRange);
+        }
+        let key: YearKey = (m.payer_id.to_string(), m.insurance_type.0.clone(), m.valid_year.0);
+        let year = self.years.get_mut(&key).expect("the batch's years are loaded");
+        if year.paid && !year.history.is_stale(order) {
+            return Answer::Refused(RefusalCode::AlreadyPaid);
+        }
+        self.touched_years.insert(key.clone());
+        match year.history.set(order.clone(), m.amount, m.period_from, m.channel.clone()) {
+            SetAnswer::Stale => {
+                year.marks.insert(order.clone(), (None, 0));
+                Answer::Stale
+            }
+            SetAnswer::Active { superseded } => {
+                let mut hold = None;
+                if let Some(old) = superseded {
+                    year.sequence += 1;
+                    // What held the old amount holds the new one: only a new agreement mends it.
+                    hold = year.marks.insert(old.order.clone(), (None, year.sequence)).and_then(|(reason, _)| reason);
+                    self.tell_amount(EventType::AmountSuperseded, &key, &old, "superseded", cause);
+                }
+                let year = self.years.get_mut(&key).expect("just seen");
+                year.sequence += 1;
+                year.marks.insert(order.clone(), (hold, year.sequence));
+                let version = year.history.active().expect("just set").clone();
+                self.tell_amount(EventType::AmountSet, &key, &version, "active", cause);
+                self.moved.push((key.0, cause.to_owned()));
+                Answer::Accepted
+            }
+        }
+    }
+
+    pub fn amount_voided(&mut self, m: &AmountVoided, order: &FactOrder, cause: &str) -> Answer {
+        let key: YearKey = (m.payer_id.to_string(), m.insurance_type.0.clone(), m.valid_year.0);
+        let year = self.years.get_mut(&key).expect("the batch's years are loaded");
+        if year.paid && !year.history.is_stale(order) {
+            return Answer::Refused(RefusalCode::AlreadyPaid);
+        }
+        let answer = year.history.void(order.clone());
+        self.touched_years.insert(key.clone());
+        self.new_voids.push(VoidRow { key: key.clone(), order: order.clone(), channel: m.channel.clone() });
+        match answer {
+            VoidAnswer::Stale => Answer::Stale,
+            VoidAnswer::NothingToVoid => Answer::Refused(RefusalCode::NothingToVoid),
+            VoidAnswer::Voided(version) => {
+                year.sequence += 1;
+                year.marks.insert(version.order.clone(), (None, year.sequence));
+                let out = year.out.is_some();
+                let kind = if out { EventType::AmountVoidTooLate } else { EventType::AmountVoided };
+                self.tell_amount(kind, &key, &version, "voided", cause);
+                self.moved.push((key.0, cause.to_owned()));
+                Answer::Accepted
+            }
+        }
+    }
+
+    /// A year that is paid whole through an online order. Returns the sequence of its event, where an amount was active.
+    pub fn fulfil(&mut self, declaration_no: &str, cause: &str) -> Option<i64> {
+        let known = self.declarations.get(declaration_no)?;
+        let period = known.obligation.period;
+        if known.obligation.kind != Kind::Normal || period.from == period.to {
+            return None;
+        }
+        let key: YearKey = (known.payer_id.clone(), known.insurance_type.clone(), period.from.year().0);
+        let year = self.years.get_mut(&key)?;
+        year.paid = true;
+        let version = year.history.active()?.clone();
+        year.sequence += 1;
+        let sequence = year.sequence;
+        self.tell_amount(EventType::AmountFulfilled, &key, &version, "fulfilled", cause);
+        Some(sequence)
+    }
+
+    pub fn tell_amount(
+        &mut self,
+        kind: EventType,
+        key: &YearKey,
+        version: &Version,
+        status: &'static str,
+        cause: &str,
+    ) {
+        let year = &self.years[key];
+        let late = (kind == EventType::AmountVoidTooLate).then_some(year.out.as_ref()).flatten();
+        let data = AmountData {
+            payer_id: key.0.clone(),
+            insurance_type: key.1.clone(),
+            valid_year: key.2,
+            amount: version.amount.to_string(),
+            status,
+            channel: Some(version.channel.clone()),
+            hold_reason: None,
+            order_no: late.map(|(order_no, _)| order_no.clone()),
+            file_name: late.and_then(|(_, file_name)| file_name.clone()),
+            if_succeeded: late.map(|_| "扣款成功则缴费有效"),
+            if_failed: late.map(|_| "扣款失败则不再扣款"),
+        };
+        let subject = Subject::Amount { payer_id: key.0.clone(), insurance_type: key.1.clone(), valid_year: key.2 };
+        let sequence = year.sequence;
+        self.tell(kind, subject, sequence, cause, Data::Amount(data));
+    }
+}

@@ -1,0 +1,87 @@
+//! Facts that others own: enrolments and agreements. The newest word by the sender's time counts.
+
+use super::book::Book;
+use super::entry::Answer;
+use crate::contract::events::EventType;
+use crate::contract::inbound::{AgreementChanged, EnrolmentChanged};
+use crate::crypt::Purpose;
+use crate::domain::amount_setting::FactOrder;
+use crate::store::agreements::AgreementRow;
+use crate::store::amount_settings::YearKey;
+use crate::store::enrolments::{Enrolment, EnrolmentRow};
+
+impl Book<'_> {
+    pub fn enrolment_changed(&mut self, m: &EnrolmentChanged, order: &FactOrder, cause: &str) -> Answer {
+        let key = (m.payer_id.to_string(), m.insurance_type.0.clone());
+        if self.enrolments.get(&key).is_some_and(|known| known.order > *order) {
+            return Answer::Stale;
+        }
+        let enrolment =
+            Enrolment { division_code: m.division_code.clone(), category: m.category.clone(), order: order.clone() };
+        let keys = &self.ctx.keys;
+        let row = EnrolmentRow {
+            payer_id: key.0.clone(),
+            insurance_type: key.1.clone(),
+            status: m.status.clone(),
+            effective_on: m.effective_on,
+            name: keys.seal(Purpose::PersonName, m.name.as_bytes()),
+            id_type: m.id_type.clone(),
+            id_number: keys.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
+            id_number_hash: keys.digest(m.id_number.as_bytes()).to_vec(),
+            enrolment: enrolment.clone(),
+        };
+        self.moved.push((key.0.clone(), cause.to_owned()));
+        self.new_enrolments.insert(key.clone(), row);
+        self.enrolments.insert(key, enrolment);
+        Answer::Accepted
+    }
+
+    pub fn agreement_changed(&mut self, m: &AgreementChanged, order: &FactOrder, cause: &str) -> Answer {
+        let key = (m.payer_id.to_string(), m.agreement_no.clone());
+        if self.agreements.get(&key).is_some_and(|known| known > order) {
+            return Answer::Stale;
+        }
+        let row = AgreementRow {
+            payer_id: key.0.clone(),
+            agreement_no: key.1.clone(),
+            gateway: m.gateway.as_str().to_owned(),
+            bank_code: m.bank_code.clone(),
+            account_no: self.ctx.keys.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
+            account_name: self.ctx.keys.seal(Purpose::AccountName, m.account_name.as_bytes()),
+            status: m.status.clone(),
+            batch_enabled: m.batch_enabled,
+            insurance_types: m.insurance_types.clone(),
+            amount_max: m.amount_max.map(|amount| amount.decimal()),
+            order: order.clone(),
+        };
+        self.moved.push((key.0.clone(), cause.to_owned()));
+        self.new_agreements.insert(key.clone(), row);
+        self.agreements.insert(key.clone(), order.clone());
+        if m.status == "active" && m.batch_enabled {
+            self.release_held(&key.0, cause);
+            self.signers.insert(key.0);
+        }
+        Answer::Accepted
+    }
+
+    /// A new agreement ends the hold that a final failure put on the payer's amounts.
+    fn release_held(&mut self, payer_id: &str, cause: &str) {
+        let held: Vec<YearKey> = self
+            .years
+            .iter()
+            .filter(|(key, year)| {
+                let hold = year.history.active().and_then(|version| year.marks.get(&version.order));
+                key.0 == payer_id && hold.is_some_and(|(reason, _)| reason.as_deref() == Some("no_agreement"))
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in held {
+            let year = self.years.get_mut(&key).expect("just found");
+            let version = year.history.active().expect("just found").clone();
+            year.sequence += 1;
+            year.marks.insert(version.order.clone(), (None, year.sequence));
+            self.tell_amount(EventType::AmountReleased, &key, &version, "active", cause);
+            self.touched_years.insert(key);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! An external scheduler asks for a run.
+
+use super::book::Book;
+use super::entry::Answer;
+use crate::contract::inbound::RunRequested;
+use crate::contract::refusal::RefusalCode;
+use crate::stages::firing;
+
+impl Book<'_> {
+    /// The run is found or made with this batch; a worker plans it like any other. Asked again, it is the same run.
+    pub fn run_requested(&mut self, m: &RunRequested) -> Answer {
+        let Some(run) = firing::run_of(&self.ctx.settings, &m.schedule, m.business_date, m.slot) else {
+            return Answer::Refused(RefusalCode::UnknownSchedule);
+        };
+        // A slip of the pen in the date must not collect what is not due yet.
+        if m.business_date > crate::clock::business_date(self.now) {
+            return Answer::Refused(RefusalCode::NotDue);
+        }
+        self.requested_runs.push(run);
+        Answer::Accepted
+    }
+}
