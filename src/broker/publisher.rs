@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::Mutex;
 
@@ -115,10 +116,12 @@ impl Publisher {
 /// From the queue of the socket to the confirm, for one message.
 async fn send(channel: &Channel, exchange: &str, message: Outgoing) -> Result<(), BrokerError> {
     let Outgoing { routing_key, message_id, body } = message;
-    let properties = BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(short("a message's id", &message_id)?);
+    let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(PERSISTENT);
+    // The property holds 255 bytes. A longer id is in the body alone: it must not keep what is behind it waiting.
+    let properties = match ShortString::try_new(message_id.as_str()) {
+        Ok(message_id) => properties.with_message_id(message_id),
+        Err(_) => properties,
+    };
     let options = BasicPublishOptions { mandatory: true, immediate: false };
     let exchange_name = short("an exchange's name", exchange)?;
     let routing_key = short("a routing key", &routing_key)?;

@@ -7,6 +7,7 @@ mod account;
 mod commands;
 mod demo;
 mod events;
+mod keys;
 mod print;
 mod publish;
 mod serve;
@@ -23,6 +24,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use keys::KeysCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -73,6 +75,9 @@ enum Command {
     Account,
     /// The settings in force, passwords masked
     Config,
+    /// The keys of what is encrypted in the database
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
     Demo(demo::DemoArgs),
 }
@@ -167,6 +172,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
                 print!("{}", toml::to_string(&settings.in_force).map_err(anyhow::Error::from)?);
             }
             Ok(())
+        }
+        Command::Keys(KeysCommand::Rotate) => keys::rotate(&settings, json),
+        Command::Keys(KeysCommand::Status) => with_app(settings, async |ctx| keys::status(ctx, json).await).await,
+        Command::Keys(KeysCommand::Reencrypt) => with_app(settings, async |ctx| keys::reencrypt(ctx, json).await).await,
+        Command::Keys(KeysCommand::Remove { id }) => {
+            with_app(settings, async |ctx| keys::remove(ctx, &id, json).await).await
         }
         Command::Demo(args) => demo::demo(settings, args, json).await,
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 pub const SHORT_TEXT_MAX: usize = 256;
 
 /// The attributes of a message and its data, not yet understood.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Envelope {
     pub source: String,
     pub id: String,
@@ -19,6 +19,18 @@ pub struct Envelope {
     pub data: Map<String, Value>,
     /// The whole message with sorted keys, by which "the same content again" is recognised.
     pub canonical: String,
+}
+
+/// Neither data nor content: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope")
+            .field("source", &self.source)
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why bytes are not a message we understand. Goes into the quarantine with the bytes; carries nothing personal:
@@ -45,6 +57,16 @@ pub enum NotUnderstoodCode {
 }
 
 impl NotUnderstoodCode {
+    pub const ALL: [NotUnderstoodCode; 7] = [
+        NotUnderstoodCode::TooBig,
+        NotUnderstoodCode::NotJson,
+        NotUnderstoodCode::NotAnEvent,
+        NotUnderstoodCode::UnknownType,
+        NotUnderstoodCode::WrongField,
+        NotUnderstoodCode::Conflict,
+        NotUnderstoodCode::Unstorable,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             NotUnderstoodCode::TooBig => "too_big",

@@ -7,7 +7,7 @@ use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
 use crate::contract::binary::CONTENT_TYPE;
-use crate::stages::intake::{Delivery, Taken, take};
+use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
 
 /// Consumes until shutdown. Without a broker there is nothing to consume.
@@ -38,12 +38,10 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
 
 fn delivery(queue: &str, message: Incoming) -> Delivery {
     let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
-    // The broker lets any byte into a routing key, the database and a log do not.
-    let routing_key = message.routing_key.replace(char::is_control, "\u{fffd}");
     Delivery {
         raw: message.body,
         headers: content_type.into_iter().chain(message.headers).collect(),
-        origin: format!("{queue}#{routing_key}"),
+        origin: origin(queue, &message.routing_key),
     }
 }
 

@@ -53,6 +53,10 @@ impl Pikou {
         Pikou { folder: tempfile::tempdir().unwrap(), pool, settings: all }
     }
 
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

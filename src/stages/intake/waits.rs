@@ -44,7 +44,8 @@ async fn end_some(ctx: &Context) -> Result<usize, StageError> {
     let still = messages::still_waiting(&mut tx, &overdue).await?;
     let waits = |entry: &Entry| still.iter().any(|(s, i)| (s, i) == (&entry.understood.source, &entry.understood.id));
     entries.retain(waits);
-    let mut book = Book::new(ctx, entries, now);
+    let sealer = ctx.sealer(&mut tx).await?;
+    let mut book = Book::new(ctx, &sealer, entries, now);
     book.load(&mut tx).await?;
     book.judge();
     let moved = book.write(&mut tx).await?;
