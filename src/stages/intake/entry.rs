@@ -19,7 +19,7 @@ pub(super) struct Understood {
     pub message: Message,
     pub digest: [u8; 32],
     /// The message in structured mode, where it came in binary mode: everything behind the intake knows only one.
-    pub structured: Option<String>,
+    structured: Option<String>,
 }
 
 /// Reads one message, in whichever mode it came.
@@ -41,6 +41,11 @@ impl Understood {
     /// What it is called in the causation of its events.
     pub fn causation(&self) -> String {
         format!("message:{}/{}", self.source, self.id)
+    }
+
+    /// The bytes that the log keeps of a message that came as `raw`: always a structured event.
+    pub fn logged<'m>(&'m self, raw: &'m [u8]) -> &'m [u8] {
+        self.structured.as_deref().map_or(raw, str::as_bytes)
     }
 }
 

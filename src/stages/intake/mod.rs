@@ -88,6 +88,11 @@ pub struct Prepared {
     delivery: Delivery,
 }
 
+/// What the log keeps of a delivery that is understood: a structured event, in whichever mode it came.
+fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
+    understood.as_ref().map_or(&delivery.raw[..], |message| message.logged(&delivery.raw))
+}
+
 impl Prepared {
     /// Its bytes under the key that the transaction may use; by then it may be another one.
     fn sealed_with(&self, sealer: &Ring) -> Cow<'_, [u8]> {
@@ -96,12 +101,6 @@ impl Prepared {
             Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, logged(&self.understood, &self.delivery))),
         }
     }
-}
-
-/// What of a delivery goes into the log: its bytes, or the event in structured mode where it came in binary mode.
-fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
-    let structured = understood.as_ref().ok().and_then(|understood| understood.structured.as_deref());
-    structured.map_or(&delivery.raw, str::as_bytes)
 }
 
 /// Takes a batch: [`prepare`] and [`commit`] in one go.
@@ -115,7 +114,7 @@ pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
     let one = |delivery: Delivery| {
         let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
         let sealed = ring.seal(Purpose::RawMessage, logged(&understood, &delivery));
-        Prepared { understood, sealed, delivery }
+        Prepared { sealed, understood, delivery }
     };
     deliveries.into_iter().map(one).collect()
 }
