@@ -20,7 +20,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ),
     (
         "worker",
-        &["app", "broker", "clock", "gateway", "schedule", "stages", "store"],
+        &["app", "broker", "clock", "config", "contract", "gateway", "schedule", "stages", "store"],
         &["sqlx::query", "lapin", "csv::"],
     ),
     (
@@ -56,8 +56,9 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("main", &[], &[]),
 ];
 
-/// Each knows nothing of the others; what they share is in `lease` and `telling`.
-const STAGES: [&str; 7] = ["intake", "plan", "seal", "deliver", "reconcile", "publish", "rekey"];
+/// Each knows nothing of the others; what they share is in `aside`, `firing`, `lease` and `telling`.
+const STAGES: [&str; 9] =
+    ["intake", "plan", "seal", "deliver", "reconcile", "publish", "quarantine", "rebuild", "rekey"];
 const LINES_MAX: usize = 450;
 
 /// The sources with their module, comments and unit tests left out.

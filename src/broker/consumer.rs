@@ -27,9 +27,9 @@ pub const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause. The first acknowledged batch starts again from the first.
 pub const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Consumes until `shutdown`. An error means that it cannot be done at all: the first connection failed, a queue has
-/// other arguments at the start, a setting is wrong, or the handler panicked. A broker that goes away later is waited
-/// for, however long it takes.
+/// Consumes the inbox until `shutdown`. An error means that it cannot be done at all: the first connection failed, a
+/// queue has other arguments at the start, a setting is wrong, or the handler panicked. A broker that goes away later
+/// is waited for, however long it takes.
 pub async fn consume<H, F>(
     settings: &BrokerSettings,
     shutdown: CancellationToken,
@@ -39,35 +39,61 @@ where
     H: Fn(Vec<Incoming>) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    let mut pauses = Pauses { next: PAUSE_FIRST };
-    let Some(first) = shutdown.run_until_cancelled(Session::open(settings)).await else { return Ok(()) };
+    consume_queue(settings, &settings.queue_in, shutdown, handler).await
+}
+
+/// [`consume`], from the queue of what the broker itself gave up on.
+pub async fn consume_dead<H, F>(
+    settings: &BrokerSettings,
+    shutdown: CancellationToken,
+    handler: H,
+) -> Result<(), BrokerError>
+where
+    H: Fn(Vec<Incoming>) -> F,
+    F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
+{
+    consume_queue(settings, &settings.dead(), shutdown, handler).await
+}
+
+async fn consume_queue<H, F>(
+    settings: &BrokerSettings,
+    queue: &str,
+    shutdown: CancellationToken,
+    handler: H,
+) -> Result<(), BrokerError>
+where
+    H: Fn(Vec<Incoming>) -> F,
+    F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
+{
+    let mut pauses = Pauses::new();
+    let Some(first) = shutdown.run_until_cancelled(Session::open(settings, queue)).await else { return Ok(()) };
     let mut session = first?;
-    info!(queue = settings.queue_in, "consuming");
+    info!(queue, "consuming");
     loop {
-        match session.run(settings, &shutdown, &handler, &mut pauses).await {
+        match session.run(queue, &shutdown, &handler, &mut pauses).await {
             End::Shutdown => return Ok(()),
-            End::Panicked => return Err(BrokerError::HandlerPanicked { queue: settings.queue_in.clone() }),
-            End::Later(later) => warn!(queue = settings.queue_in, reason = later.reason, "consuming pauses"),
+            End::Panicked => return Err(BrokerError::HandlerPanicked { queue: queue.to_owned() }),
+            End::Later(later) => warn!(queue, reason = later.reason, "consuming pauses"),
             End::Lost(error) => {
-                warn!(queue = settings.queue_in, error = chain(&error), "the connection to the broker is lost")
+                warn!(queue, error = chain(&error), "the connection to the broker is lost")
             }
         }
         session = loop {
             let pause = pauses.take();
-            debug!(queue = settings.queue_in, ?pause, "waiting before the next connection");
+            debug!(queue, ?pause, "waiting before the next connection");
             let opening = async {
                 sleep(pause).await;
-                Session::open(settings).await
+                Session::open(settings, queue).await
             };
             match shutdown.run_until_cancelled(opening).await {
                 None => return Ok(()),
                 Some(Ok(session)) => break session,
                 Some(Err(error)) => {
-                    warn!(queue = settings.queue_in, error = chain(&error), "cannot consume yet, trying again")
+                    warn!(queue, error = chain(&error), "cannot consume yet, trying again")
                 }
             }
         };
-        info!(queue = settings.queue_in, "consuming again");
+        info!(queue, "consuming again");
     }
 }
 
@@ -95,7 +121,7 @@ struct InHand {
 }
 
 impl Session {
-    async fn open(settings: &BrokerSettings) -> Result<Session, BrokerError> {
+    async fn open(settings: &BrokerSettings, queue: &str) -> Result<Session, BrokerError> {
         let connection = connect(settings, "pikou consumer").await?;
         let channel = answer("opening a channel", connection.create_channel()).await?;
         topology::declare(&channel, settings).await?;
@@ -103,12 +129,12 @@ impl Session {
         let prefetch = u16::try_from(settings.batch_max * 2).unwrap_or(u16::MAX);
         answer("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
-        let queue = short("a queue's name", &settings.queue_in)?;
-        let consuming = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+        let name = short("a queue's name", queue)?;
+        let consuming = channel.basic_consume(name, "".into(), options, FieldTable::default());
         let stream = answer("starting to consume", consuming).await?;
         let gathering = Gathering {
             stream,
-            queue: settings.queue_in.clone(),
+            queue: queue.to_owned(),
             deliveries: Vec::with_capacity(settings.batch_max),
             batch_max: settings.batch_max,
             batch_wait: settings.batch_wait,
@@ -117,13 +143,7 @@ impl Session {
         Ok(Session { connection, _channel: channel, gathering })
     }
 
-    async fn run<H, F>(
-        mut self,
-        settings: &BrokerSettings,
-        shutdown: &CancellationToken,
-        handler: &H,
-        pauses: &mut Pauses,
-    ) -> End
+    async fn run<H, F>(mut self, queue: &str, shutdown: &CancellationToken, handler: &H, pauses: &mut Pauses) -> End
     where
         H: Fn(Vec<Incoming>) -> F,
         F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
@@ -141,7 +161,7 @@ impl Session {
                 biased;
                 () = shutdown.cancelled() => break End::Shutdown,
                 handled = handled(&mut in_hand), if !free => {
-                    match finish(settings, in_hand.take(), handled).await {
+                    match finish(queue, in_hand.take(), handled).await {
                         Ok(()) => pauses.reset(),
                         Err(end) => break end,
                     }
@@ -150,7 +170,7 @@ impl Session {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if free && due.is_some() => {}
             }
         };
-        let end = last_in_hand(settings, end, in_hand).await;
+        let end = last_in_hand(queue, end, in_hand).await;
         close(self.connection).await;
         end
     }
@@ -165,28 +185,24 @@ async fn handled(in_hand: &mut Option<InHand>) -> Option<Result<(), HandlerLater
 }
 
 /// Acknowledges what the handler has done; `handled` is nothing if it panicked.
-async fn finish(
-    settings: &BrokerSettings,
-    in_hand: Option<InHand>,
-    handled: Option<Result<(), HandlerLater>>,
-) -> Result<(), End> {
+async fn finish(queue: &str, in_hand: Option<InHand>, handled: Option<Result<(), HandlerLater>>) -> Result<(), End> {
     let Some(InHand { last, messages, .. }) = in_hand else { return Ok(()) };
     handled.ok_or(End::Panicked)?.map_err(End::Later)?;
     // Everything up to the last of the batch: what came before it is acknowledged already.
     let acked = answer("acknowledging a batch", last.ack(BasicAckOptions { multiple: true })).await;
     match acked {
         Ok(true) => {
-            debug!(queue = settings.queue_in, messages, "batch acknowledged");
+            debug!(queue, messages, "batch acknowledged");
             Ok(())
         }
-        Ok(false) => Err(End::Lost(BrokerError::NotAcked { queue: settings.queue_in.clone() })),
+        Ok(false) => Err(End::Lost(BrokerError::NotAcked { queue: queue.to_owned() })),
         Err(error) => Err(End::Lost(error)),
     }
 }
 
 /// The batch in hand when a session ends is always waited for. At shutdown it is acknowledged as usual, and if that
 /// fails it comes again at the next start; on a lost connection there is nothing left to acknowledge it on.
-async fn last_in_hand(settings: &BrokerSettings, end: End, mut in_hand: Option<InHand>) -> End {
+async fn last_in_hand(queue: &str, end: End, mut in_hand: Option<InHand>) -> End {
     if in_hand.is_none() {
         return end;
     }
@@ -194,10 +210,10 @@ async fn last_in_hand(settings: &BrokerSettings, end: End, mut in_hand: Option<I
     match (end, handled) {
         (_, None) => End::Panicked,
         (End::Shutdown, handled) => {
-            match finish(settings, in_hand, handled).await {
+            match finish(queue, in_hand, handled).await {
                 Ok(()) => {}
-                Err(End::Later(later)) => info!(queue = settings.queue_in, reason = later.reason, "left for later"),
-                Err(End::Lost(error)) => warn!(queue = settings.queue_in, error = chain(&error), "will come again"),
+                Err(End::Later(later)) => info!(queue, reason = later.reason, "left for later"),
+                Err(End::Lost(error)) => warn!(queue, error = chain(&error), "will come again"),
                 Err(other) => return other,
             }
             End::Shutdown
@@ -263,19 +279,23 @@ impl Gathering {
 }
 
 /// Growing pauses with jitter, so that many workers do not come back at the same moment.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
 }
 
 impl Pauses {
+    pub(super) fn new() -> Pauses {
+        Pauses { next: PAUSE_FIRST }
+    }
+
     /// Between half of the current pause and all of it; the next one is twice as long.
-    fn take(&mut self) -> Duration {
+    pub(super) fn take(&mut self) -> Duration {
         let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
         self.next = (self.next * 2).min(PAUSE_MAX);
         pause
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = PAUSE_FIRST;
     }
 }
@@ -286,7 +306,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_maximum_and_start_again_after_a_success() {
-        let mut pauses = Pauses { next: PAUSE_FIRST };
+        let mut pauses = Pauses::new();
         let mut expected = PAUSE_FIRST;
         for _ in 0..20 {
             let pause = pauses.take();

@@ -18,7 +18,7 @@ use super::{BrokerError, BrokerSettings, Outgoing, answer, close, connect, short
 /// What every event is, in the words of CloudEvents.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// AMQP's number for "survives a restart of the broker".
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// A connection and a channel of its own, with confirms.
 pub struct Publisher {
@@ -103,6 +103,7 @@ impl Publisher {
         let Some((message_id, sending)) = under_way.pop_front() else { return Ok(()) };
         match tokio::time::timeout(self.confirm_timeout, sending).await {
             Ok(done) => done,
+            Err(_) if self.connection.status().blocked() => Err(BrokerError::Blocked { waited: self.confirm_timeout }),
             Err(_) => Err(BrokerError::ConfirmTimeout {
                 exchange: exchange.to_owned(),
                 message_id,

@@ -3,7 +3,8 @@
 //! published into nothing.
 //!
 //! A queue or exchange that exists with other options is an error that names it. Deleting it, or using it as it is,
-//! would be a decision about somebody's messages.
+//! would be a decision about somebody's messages. What AMQP does not show cannot be checked: policies (one may put a
+//! lower delivery limit, a length limit or a time to live on a queue), bindings that others made, who else consumes.
 
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -76,6 +77,24 @@ pub fn queues(settings: &BrokerSettings) -> Vec<Queue> {
     ]
 }
 
+/// Declares the exchange of the events, and an unnamed queue that hears those of the patterns for as long as this
+/// connection lives. Returns its name.
+pub async fn declare_listener(
+    channel: &Channel,
+    settings: &BrokerSettings,
+    patterns: &[String],
+) -> Result<String, BrokerError> {
+    exchange(channel, &settings.exchange_events, ExchangeKind::Topic).await?;
+    let options =
+        QueueDeclareOptions { passive: false, durable: false, exclusive: true, auto_delete: true, nowait: false };
+    let declared = channel.queue_declare("".into(), options, FieldTable::default());
+    let queue = answer("declaring a queue", declared).await?.name().to_string();
+    for pattern in patterns {
+        bind(channel, &queue, &settings.exchange_events, pattern).await?;
+    }
+    Ok(queue)
+}
+
 /// Quorum: what is confirmed has been synced to disk, on a majority of the nodes.
 fn quorum_arguments() -> Vec<(&'static str, Argument)> {
     vec![
@@ -84,6 +103,15 @@ fn quorum_arguments() -> Vec<(&'static str, Argument)> {
         // Were a length limit ever put on it by policy: new messages are refused, old ones are never dropped.
         ("x-overflow", Argument::Text("reject-publish".into())),
     ]
+}
+
+/// Sees to it that everything is there as it must be, before any work begins.
+pub async fn prepare(settings: &BrokerSettings) -> Result<(), BrokerError> {
+    let connection = super::connect(settings, "pikou start").await?;
+    let channel = answer("opening a channel", connection.create_channel()).await?;
+    let declared = declare(&channel, settings).await;
+    super::close(connection).await;
+    declared
 }
 
 /// Declares exchanges, queues and bindings: the inbox with its place for the dead, and the exchange of the events.
@@ -130,8 +158,8 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
 async fn bind(channel: &Channel, queue: &str, exchange: &str, pattern: &str) -> Result<(), BrokerError> {
     let queue = short("a queue's name", queue)?;
     let exchange = short("an exchange's name", exchange)?;
-    let bound =
-        channel.queue_bind(queue, exchange, pattern.into(), QueueBindOptions { nowait: false }, FieldTable::default());
+    let pattern = short("a routing pattern", pattern)?;
+    let bound = channel.queue_bind(queue, exchange, pattern, QueueBindOptions { nowait: false }, FieldTable::default());
     answer("binding a queue", bound).await
 }
 

@@ -1,5 +1,5 @@
 //! CloudEvents 1.0 in structured JSON: raw bytes come in, an [`Envelope`] or a reason for the quarantine goes out.
-//! Called by the intake for each message and by the outbox relay for each event.
+//! Called for each message by `binary.rs`, which knows the other mode, and for the times of events on their way out.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde_json::{Map, Value};
@@ -54,6 +54,8 @@ pub enum NotUnderstoodCode {
     Conflict,
     /// The database refused the values: our reading let something through that it should not have.
     Unstorable,
+    /// The broker gave the message up before we had taken it.
+    DeadLetter,
 }
 
 impl NotUnderstoodCode {
@@ -76,6 +78,7 @@ impl NotUnderstoodCode {
             NotUnderstoodCode::WrongField => "wrong_field",
             NotUnderstoodCode::Conflict => "conflict",
             NotUnderstoodCode::Unstorable => "unstorable",
+            NotUnderstoodCode::DeadLetter => "dead_letter",
         }
     }
 }
@@ -88,15 +91,31 @@ impl NotUnderstood {
 
 /// Reads an event of at most `max_bytes`.
 pub fn read(raw: &[u8], max_bytes: usize) -> Result<Envelope, NotUnderstood> {
-    let fault = |code, reason: String, position: &str| NotUnderstood { code, reason, position: position.to_owned() };
-    if raw.len() > max_bytes {
-        let reason = format!("{} bytes, at most {max_bytes} are taken", raw.len());
-        return Err(fault(NotUnderstoodCode::TooBig, reason, ""));
-    }
-    let value: Value = serde_json::from_slice(raw).map_err(|error| {
+    from_json(json(raw, max_bytes)?)
+}
+
+pub(super) fn json(raw: &[u8], max_bytes: usize) -> Result<Value, NotUnderstood> {
+    fits(raw.len(), max_bytes)?;
+    serde_json::from_slice(raw).map_err(|error| {
         let position = format!("line {} column {}", error.line(), error.column());
         fault(NotUnderstoodCode::NotJson, format!("{:?} error", error.classify()), &position)
-    })?;
+    })
+}
+
+pub(super) fn fits(bytes: usize, max_bytes: usize) -> Result<(), NotUnderstood> {
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    let reason = format!("{bytes} bytes, at most {max_bytes} are taken");
+    Err(fault(NotUnderstoodCode::TooBig, reason, ""))
+}
+
+fn fault(code: NotUnderstoodCode, reason: String, position: &str) -> NotUnderstood {
+    NotUnderstood { code, reason, position: position.to_owned() }
+}
+
+/// The event that a JSON value is.
+pub(super) fn from_json(value: Value) -> Result<Envelope, NotUnderstood> {
     let canonical = value.to_string(); // serde_json keeps keys sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));

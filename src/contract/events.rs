@@ -109,6 +109,11 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// A slash in the id is written `%2F`, so that two messages never read alike: sources hold slashes, too.
+    pub fn message(source: &str, id: &str) -> Subject {
+        Subject::Message(format!("{source}/{}", id.replace('%', "%25").replace('/', "%2F")))
+    }
+
     fn thing(&self) -> &'static str {
         match self {
             Subject::Amount { .. } => "amount",
@@ -203,6 +208,14 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_messages_never_have_one_subject() {
+        let of = |source, id| Subject::message(source, id).to_string();
+        assert_eq!(of("//a.example", "2026-1"), "//a.example/2026-1");
+        assert_ne!(of("//a", "b/c"), of("//a/b", "c"));
+        assert_ne!(of("//a", "b%2Fc"), of("//a", "b/c"));
+    }
 
     #[test]
     fn an_event_goes_out_as_a_cloud_event_named_by_subject_and_sequence() {

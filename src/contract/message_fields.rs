@@ -87,9 +87,15 @@ pub fn of(name: &str) -> Option<Fields> {
                 maybe("amount_max", money_in),
             ]);
         }
-        "amount.set" => {
-            (vec![always("valid_year", year_in), always("amount", positive_money_in), always("channel", text)], vec![])
-        }
+        "amount.set" => (
+            vec![
+                always("valid_year", year_in),
+                always("amount", positive_money_in),
+                maybe("period_from", month),
+                always("channel", text),
+            ],
+            vec![],
+        ),
         "amount.voided" => {
             (vec![always("valid_year", year_in), always("channel", text), maybe("reason", text)], vec![])
         }

@@ -4,6 +4,7 @@
 //! say no, [`events`] what we tell the world, and [`data`] what each of them says. [`schemas`] writes the JSON Schemas
 //! of both from the same types and words.
 
+pub mod binary;
 pub mod data;
 pub mod envelope;
 pub mod events;

@@ -9,6 +9,8 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
+//! | [`quarantine`] | what was not understood | a person's decision on it |
+//! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
 //! | [`rekey`] | values of older keys | the same values under the current key |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
@@ -23,12 +25,15 @@ use crate::config::Settings;
 use crate::crypt::{Keys, Ring, SealedError};
 use crate::store::{self, Family, gates};
 
+pub mod aside;
 pub mod deliver;
 pub mod firing;
 pub mod intake;
 pub mod lease;
 pub mod plan;
 pub mod publish;
+pub mod quarantine;
+pub mod rebuild;
 pub mod reconcile;
 pub mod rekey;
 pub mod seal;
@@ -108,6 +113,11 @@ impl StageError {
 impl From<sqlx::Error> for StageError {
     fn from(error: sqlx::Error) -> StageError {
         match store::family(&error) {
+            // The pool does not say what each of its attempts has met.
+            Family::Later if matches!(error, sqlx::Error::PoolTimedOut) => {
+                let what = "no connection to the database: it is away, or all connections are in use".into();
+                StageError::Later { what, source: None }
+            }
             Family::Later => StageError::Later { what: "the database".into(), source: Some(Box::new(error)) },
             Family::Data => StageError::Data(error),
             Family::Broken => {

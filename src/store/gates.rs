@@ -16,6 +16,8 @@ const RELAY: i64 = 0x7069_6b6f_7502;
 const SEALING: i64 = 0x7069_6b6f_7503;
 const NUMBERS: i32 = 0x706a;
 const PAYERS: i32 = 0x7069;
+const DIGESTS: i32 = 0x706b;
+const DECISIONS: i32 = 0x706c;
 
 /// Shared by intake. Every statement behind it looks some hundred keys up, so the planner is told to go by index: while
 /// tables grow faster than their statistics it would rather read them whole, a little slower with every batch.
@@ -55,6 +57,44 @@ pub async fn keys<'k>(tx: &mut PgConnection, of: Keys, keys: impl Iterator<Item 
         .bind(class)
         .bind(hashes)
         .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// The digests of a batch's poison, behind its payers and again in one order for everybody: two workers that count the
+/// same poison wait for each other and for nobody else.
+pub async fn digests<'k>(tx: &mut PgConnection, digests: impl Iterator<Item = &'k [u8]>) -> sqlx::Result<()> {
+    let mut hashes: Vec<i32> = digests.filter_map(|digest| Some(i32::from_be_bytes(*digest.first_chunk()?))).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    sqlx::query("SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key")
+        .bind(DIGESTS)
+        .bind(hashes)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Quarantined messages that are decided on in this transaction, in one order for everybody. A replay in another
+/// session is waited for.
+pub async fn decide(tx: &mut PgConnection, quarantine_ids: &[i64]) -> sqlx::Result<()> {
+    let mut keys: Vec<i32> = quarantine_ids.iter().map(|id| *id as i32).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    sqlx::query("SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key")
+        .bind(DECISIONS)
+        .bind(keys)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// The same for one message, held by the session, as a replay has the intake's transactions in its middle.
+pub async fn decide_alone(connection: &mut PgConnection, quarantine_id: i64) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_lock($1, $2)")
+        .bind(DECISIONS)
+        .bind(quarantine_id as i32)
+        .execute(connection)
         .await
         .map(drop)
 }

@@ -17,6 +17,7 @@ pub mod online_orders;
 pub mod outbox;
 pub mod quarantine;
 pub mod ranges;
+pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
 pub mod runs;

@@ -5,7 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::report;
 use crate::app::broker_settings;
-use crate::broker::{self, HandlerLater, Incoming};
+use crate::broker::{self, BrokerError, HandlerLater, Incoming};
+use crate::contract::binary::CONTENT_TYPE;
 use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
 
@@ -19,14 +20,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
         let ctx = ctx.clone();
         async move {
             let queue = ctx.settings.broker.queue_in.clone();
-            let deliveries: Vec<Delivery> = batch
-                .into_iter()
-                .map(|message| Delivery {
-                    raw: message.body,
-                    headers: message.headers,
-                    origin: origin(&queue, &message.routing_key),
-                })
-                .collect();
+            let deliveries: Vec<Delivery> = batch.into_iter().map(|message| delivery(&queue, message)).collect();
             match take(&ctx, &deliveries).await {
                 Ok(_) => Ok(()),
                 // Whatever it is, the messages stay in the broker: nothing is acknowledged that is not committed.
@@ -37,9 +31,32 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
             }
         }
     };
-    broker::consume(&broker_settings(&ctx.settings), shutdown, handler)
-        .await
-        .map_err(|error| StageError::later("consuming from the broker", error))
+    broker::consume(&broker_settings(&ctx.settings), shutdown, handler).await.map_err(cannot_consume)
+}
+
+/// Sees to it that the broker has what we need, as we need it, before any work begins.
+pub async fn prepare(ctx: &Context) -> Result<(), StageError> {
+    if ctx.settings.is_embedded_broker() {
+        return Ok(());
+    }
+    broker::topology::prepare(&broker_settings(&ctx.settings)).await.map_err(cannot_consume)
+}
+
+/// A broker that is set up otherwise needs a person; one that is away does not.
+pub(super) fn cannot_consume(error: BrokerError) -> StageError {
+    match error {
+        BrokerError::OtherArguments { .. } | BrokerError::Setting { .. } => StageError::Refused(error.to_string()),
+        error => StageError::later("consuming from the broker", error),
+    }
+}
+
+fn delivery(queue: &str, message: Incoming) -> Delivery {
+    let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
+    Delivery {
+        raw: message.body,
+        headers: content_type.into_iter().chain(message.headers).collect(),
+        origin: origin(queue, &message.routing_key),
+    }
 }
 
 /// Takes every line of a file as a message, through the very same intake. Blank lines are passed over.
@@ -75,7 +92,11 @@ pub async fn ingest(
 
 /// One line without its end. Of a line that is longer than any message may be, no more is kept in memory than shows
 /// that it is: the intake then refuses it for its size.
-async fn read_line(lines: &mut (impl AsyncBufRead + Unpin), raw: &mut Vec<u8>, max: usize) -> std::io::Result<bool> {
+pub(super) async fn read_line(
+    lines: &mut (impl AsyncBufRead + Unpin),
+    raw: &mut Vec<u8>,
+    max: usize,
+) -> std::io::Result<bool> {
     let mut any = false;
     loop {
         let piece = lines.fill_buf().await?;

@@ -330,6 +330,7 @@ async fn what_is_evidence_is_never_deleted() {
         "discrepancies",
         "messages",
         "quarantine",
+        "quarantine_decisions",
         "online_orders",
         "assessments",
     ];

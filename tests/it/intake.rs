@@ -252,8 +252,8 @@ async fn another_content_under_a_known_id_is_put_aside_and_changes_nothing() {
     let later = place.take(&[other, first]).await;
     assert_eq!(later, Taken { repeated: 1, quarantined: 1, ..Taken::default() });
     assert_eq!(place.amounts().await, ["P1 1500.00 active"]);
-    let aside = place.texts("SELECT code || ' ' || position || ' ' || state FROM quarantine").await;
-    assert_eq!(aside, ["conflict id open", "conflict id open"]);
+    let aside = place.texts("SELECT concat_ws(' ', code, position, state, repeated) FROM quarantine").await;
+    assert_eq!(aside, ["conflict id open 1"]);
 }
 
 #[tokio::test]

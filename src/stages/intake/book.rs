@@ -237,7 +237,7 @@ impl<'a> Book<'a> {
                 ..MessageData::default()
             },
         };
-        self.tell(kind, Subject::Message(format!("{source}/{id}")), 1, cause, Data::Message(data));
+        self.tell(kind, Subject::message(source, id), 1, cause, Data::Message(data));
     }
 
     pub fn tell(&mut self, kind: EventType, subject: Subject, sequence: i64, cause: &str, data: Data) {

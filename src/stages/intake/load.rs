@@ -41,7 +41,7 @@ pub(super) async fn lock<'m>(
 /// A waiting message as it came.
 pub(super) fn understand_waiting(ctx: &Context, waiting: &Waiting, standing: Standing) -> Result<Entry, StageError> {
     let raw = ctx.keys.open(Purpose::RawMessage, &waiting.raw)?;
-    let understood = understand(ctx, &raw)
+    let understood = understand(ctx, &raw, &[])
         .map_err(|fault| StageError::broken(format!("a waiting message is not understood: {}", fault.reason)))?;
     Ok(Entry::new(Arc::new(understood), standing))
 }

@@ -21,21 +21,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
-use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
+use crate::contract::events::Event;
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::{Purpose, Ring, value};
-use crate::store::quarantine::Quarantined;
-use crate::store::{attempts, gates, messages, outbox, quarantine, runs as stored_runs};
+use crate::store::{attempts, gates, messages, outbox, runs as stored_runs};
 
+use super::aside::{self, Aside};
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
 use entry::{Entry, Standing, Understood, understand};
-pub use waits::end_waits;
+pub use waits::{end_these, end_waits};
 
 /// A message as it was delivered.
 #[derive(Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
+    /// Those of the broker, with the content type as `content-type`: an event in binary mode is in them.
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
@@ -87,12 +88,17 @@ pub struct Prepared {
     delivery: Delivery,
 }
 
+/// What the log keeps of a delivery that is understood: a structured event, in whichever mode it came.
+fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
+    understood.as_ref().map_or(&delivery.raw[..], |message| message.logged(&delivery.raw))
+}
+
 impl Prepared {
     /// Its bytes under the key that the transaction may use; by then it may be another one.
     fn sealed_with(&self, sealer: &Ring) -> Cow<'_, [u8]> {
         match value::key_id(&self.sealed) {
             Ok(id) if id == sealer.key_id() => Cow::Borrowed(&self.sealed),
-            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, &self.delivery.raw)),
+            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, logged(&self.understood, &self.delivery))),
         }
     }
 }
@@ -105,10 +111,10 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
 /// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
 pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
     let ring = ctx.keys.current();
-    let one = |delivery: Delivery| Prepared {
-        understood: understand(ctx, &delivery.raw).map(Arc::new),
-        sealed: ring.seal(Purpose::RawMessage, &delivery.raw),
-        delivery,
+    let one = |delivery: Delivery| {
+        let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
+        let sealed = ring.seal(Purpose::RawMessage, logged(&understood, &delivery));
+        Prepared { sealed, understood, delivery }
     };
     deliveries.into_iter().map(one).collect()
 }
@@ -222,7 +228,11 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
-    events.extend(put_aside(&sealer, &mut tx, quarantined, now).await?);
+    let asides: Vec<Aside<'_>> = quarantined
+        .into_iter()
+        .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
+        .collect();
+    events.extend(aside::put(ctx, &sealer, &mut tx, &asides, now).await?);
     withdraw_moved(&mut tx, &moved, now, &mut events).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     messages::note_batch(&mut tx, now, batch.len()).await?;
@@ -248,43 +258,6 @@ async fn withdraw_moved(
         events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
     }
     Ok(())
-}
-
-/// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
-async fn put_aside(
-    sealer: &Ring,
-    tx: &mut sqlx::PgConnection,
-    quarantined: Vec<(NotUnderstood, &Delivery)>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<Vec<Event>, StageError> {
-    let seal = |bytes: &[u8]| sealer.seal(Purpose::RawMessage, bytes);
-    let rows: Vec<Quarantined> = quarantined
-        .iter()
-        .map(|(fault, delivery)| Quarantined {
-            origin: delivery.origin.clone(),
-            code: fault.code.as_str(),
-            reason: fault.reason.clone(),
-            position: fault.position.clone(),
-            raw: seal(&delivery.raw),
-            headers: seal(&serde_json::to_vec(&delivery.headers).expect("headers are plain texts")),
-        })
-        .collect();
-    let ids = quarantine::insert(tx, now, &rows).await?;
-    let event = |(id, row): (&i64, &Quarantined)| Event {
-        kind: EventType::MessageQuarantined,
-        subject: Subject::Message(format!("quarantine/{id}")),
-        sequence: 1,
-        causation: format!("delivery:{}", row.origin),
-        time: now,
-        data: Data::Message(MessageData {
-            code: Some(row.code),
-            quarantine_id: Some(*id),
-            reason: Some(row.reason.clone()),
-            position: Some(row.position.clone()),
-            ..MessageData::default()
-        }),
-    };
-    Ok(ids.iter().zip(&rows).map(event).collect())
 }
 
 /// Payers whose standing has changed, each with the message that did it.
