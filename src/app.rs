@@ -61,7 +61,7 @@ impl App {
     async fn open_with(settings: Settings, clock: Clock, session: &[(&str, &str)]) -> Result<App, AppError> {
         let folder = &settings.data_folder;
         std::fs::create_dir_all(folder).map_err(|source| AppError::Folder { path: folder.clone(), source })?;
-        let keys = Keys::load_or_make(&settings.keys_file)?;
+        let keys = Keys::load_or_make(&settings.keys_file, settings.keys_algorithm)?;
         let embedded = if settings.database.url == EMBEDDED { Some(Embedded::start(folder).await?) } else { None };
         let options = match &embedded {
             Some(embedded) => embedded.options(),

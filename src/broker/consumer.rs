@@ -65,7 +65,7 @@ where
     H: Fn(Vec<Incoming>) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    let mut pauses = Pauses { next: PAUSE_FIRST };
+    let mut pauses = Pauses::new();
     let Some(first) = shutdown.run_until_cancelled(Session::open(settings, queue)).await else { return Ok(()) };
     let mut session = first?;
     info!(queue, "consuming");
@@ -279,19 +279,23 @@ impl Gathering {
 }
 
 /// Growing pauses with jitter, so that many workers do not come back at the same moment.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
 }
 
 impl Pauses {
+    pub(super) fn new() -> Pauses {
+        Pauses { next: PAUSE_FIRST }
+    }
+
     /// Between half of the current pause and all of it; the next one is twice as long.
-    fn take(&mut self) -> Duration {
+    pub(super) fn take(&mut self) -> Duration {
         let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
         self.next = (self.next * 2).min(PAUSE_MAX);
         pause
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = PAUSE_FIRST;
     }
 }
@@ -302,7 +306,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_maximum_and_start_again_after_a_success() {
-        let mut pauses = Pauses { next: PAUSE_FIRST };
+        let mut pauses = Pauses::new();
         let mut expected = PAUSE_FIRST;
         for _ in 0..20 {
             let pause = pauses.take();

@@ -1,6 +1,7 @@
 //! RabbitMQ: messages come in by [`consume`], events go out by [`Publisher`], on exchanges and queues that
 //! [`topology`] declares. Knows nothing of what the messages mean: the handler is passed in, bytes go out.
-//! Called by the stages' runner (`consume`, with the intake as handler), by the outbox relay and by the demo.
+//! Called by the stages' runner (`consume`, with the intake as handler), by the outbox relay, by the demo and by the
+//! commands that send test messages ([`Sender`]) and listen to events ([`listener`]).
 //!
 //! What is promised: at least once, both ways. Nothing is acknowledged before the handler has returned (it has
 //! committed by then), nothing counts as published before the broker has confirmed it. So both sides may see a
@@ -11,7 +12,9 @@
 
 pub mod consumer;
 pub mod jsonl;
+pub mod listener;
 pub mod publisher;
+pub mod sender;
 pub mod topology;
 
 use std::fmt;
@@ -25,6 +28,7 @@ use serde_json::Value;
 
 pub use consumer::{consume, consume_dead};
 pub use publisher::Publisher;
+pub use sender::{Letter, Sender, Verdict};
 
 /// How long a connection, with its handshake, may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +59,7 @@ pub struct BrokerSettings {
     pub batch_max: usize,
     /// How long the first message of a batch waits for company.
     pub batch_wait: Duration,
-    /// How long a published message may stay without its confirm. Also what a blocked broker shows as.
+    /// How long a published message may stay without its confirm; also how long a blocked broker is waited for.
     pub confirm_timeout: Duration,
     /// Most messages published and not yet confirmed.
     pub outstanding_max: usize,
@@ -66,7 +70,8 @@ pub struct BrokerSettings {
 pub struct Incoming {
     pub body: Vec<u8>,
     pub content_type: Option<String>,
-    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, lists and tables as JSON.
+    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, a timestamp in RFC 3339, lists
+    /// and tables as JSON.
     pub headers: Vec<(String, String)>,
     pub routing_key: String,
     /// Says only that the broker has handed it out before; `false` proves nothing.
@@ -112,7 +117,7 @@ fn plain(value: &AMQPValue) -> String {
         AMQPValue::Double(value) => value.to_string(),
         AMQPValue::ShortString(value) => value.to_string(),
         AMQPValue::LongString(value) => value.to_string(),
-        AMQPValue::Timestamp(seconds) => seconds.to_string(),
+        AMQPValue::Timestamp(seconds) => instant(*seconds),
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
         AMQPValue::Void => String::new(),
         decimal @ AMQPValue::DecimalValue(_) => format!("{decimal:?}"),
@@ -149,6 +154,12 @@ impl Incoming {
         };
         format!("{} in {}", said("reason", "x-first-death-reason"), said("queue", "x-first-death-queue"))
     }
+}
+
+/// RFC 3339, as far as there are such years.
+fn instant(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    time.map_or_else(|| seconds.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }
 
 /// "Not now": the world is not ready (database away, lock timeout). The messages stay in the broker.
@@ -196,6 +207,8 @@ pub enum BrokerError {
     Refused { exchange: String, message_id: String },
     #[error("no confirm for message {message_id} of exchange {exchange} within {waited:?}")]
     ConfirmTimeout { exchange: String, message_id: String, waited: Duration },
+    #[error("the broker takes no messages (its memory or disk alarm); nothing was confirmed within {waited:?}")]
+    Blocked { waited: Duration },
     #[error("{what} is longer than the 255 bytes AMQP allows")]
     TooLong { what: &'static str },
     #[error("the publisher has failed before; connect a new one")]

@@ -6,8 +6,11 @@
 mod account;
 mod commands;
 mod demo;
+mod events;
+mod keys;
 mod messages;
 mod print;
+mod publish;
 mod rebuild;
 mod serve;
 
@@ -20,8 +23,10 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, Settings};
+use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use keys::KeysCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -43,6 +48,16 @@ enum Command {
     Serve,
     /// Take messages from a file of JSON lines, or from stdin (`-`)
     Ingest { file: String },
+    /// Send messages from a file of JSON lines, or from stdin (`-`), to RabbitMQ, as an upstream system would
+    Publish {
+        file: String,
+        /// Attributes in headers and data in the body, instead of one JSON document
+        #[arg(long)]
+        binary: bool,
+    },
+    /// What pikou tells the world
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Fire a schedule for a day and hand its request files over; firing again finds the same run
     Run {
         /// Its name in the settings (`pikou config` shows them), e.g. beijing_resident_pension
@@ -71,6 +86,9 @@ enum Command {
     },
     /// The settings in force, passwords masked
     Config,
+    /// The keys of what is encrypted in the database
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
     Demo(demo::DemoArgs),
 }
@@ -146,6 +164,11 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve => with_app(settings, async |ctx| serve::serve(ctx).await).await,
         Command::Ingest { file } => with_app(settings, async |ctx| commands::ingest(ctx, &file, json).await).await,
+        Command::Publish { file, binary } => {
+            let mode = if binary { Mode::Binary } else { Mode::Structured };
+            publish::publish(&settings, &file, mode, json).await
+        }
+        Command::Events(command) => events::events(&settings, command, json).await,
         Command::Run { schedule, date } => {
             with_app(settings, async |ctx| commands::run(ctx, &schedule, date, json).await).await
         }
@@ -162,6 +185,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
                 print!("{}", toml::to_string(&settings.in_force).map_err(anyhow::Error::from)?);
             }
             Ok(())
+        }
+        Command::Keys(KeysCommand::Rotate) => keys::rotate(&settings, json),
+        Command::Keys(KeysCommand::Status) => with_app(settings, async |ctx| keys::status(ctx, json).await).await,
+        Command::Keys(KeysCommand::Reencrypt) => with_app(settings, async |ctx| keys::reencrypt(ctx, json).await).await,
+        Command::Keys(KeysCommand::Remove { id }) => {
+            with_app(settings, async |ctx| keys::remove(ctx, &id, json).await).await
         }
         Command::Demo(args) => demo::demo(settings, args, json).await,
     }

@@ -1,5 +1,5 @@
 //! CloudEvents 1.0 in structured JSON: raw bytes come in, an [`Envelope`] or a reason for the quarantine goes out.
-//! Called by the intake for each message and by the outbox relay for each event.
+//! Called for each message by `binary.rs`, which knows the other mode, and for the times of events on their way out.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 pub const SHORT_TEXT_MAX: usize = 256;
 
 /// The attributes of a message and its data, not yet understood.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Envelope {
     pub source: String,
     pub id: String,
@@ -19,6 +19,18 @@ pub struct Envelope {
     pub data: Map<String, Value>,
     /// The whole message with sorted keys, by which "the same content again" is recognised.
     pub canonical: String,
+}
+
+/// Neither data nor content: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope")
+            .field("source", &self.source)
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why bytes are not a message we understand. Goes into the quarantine with the bytes; carries nothing personal:
@@ -47,6 +59,17 @@ pub enum NotUnderstoodCode {
 }
 
 impl NotUnderstoodCode {
+    pub const ALL: [NotUnderstoodCode; 8] = [
+        NotUnderstoodCode::TooBig,
+        NotUnderstoodCode::NotJson,
+        NotUnderstoodCode::NotAnEvent,
+        NotUnderstoodCode::UnknownType,
+        NotUnderstoodCode::WrongField,
+        NotUnderstoodCode::Conflict,
+        NotUnderstoodCode::Unstorable,
+        NotUnderstoodCode::DeadLetter,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             NotUnderstoodCode::TooBig => "too_big",
@@ -69,15 +92,31 @@ impl NotUnderstood {
 
 /// Reads an event of at most `max_bytes`.
 pub fn read(raw: &[u8], max_bytes: usize) -> Result<Envelope, NotUnderstood> {
-    let fault = |code, reason: String, position: &str| NotUnderstood { code, reason, position: position.to_owned() };
-    if raw.len() > max_bytes {
-        let reason = format!("{} bytes, at most {max_bytes} are taken", raw.len());
-        return Err(fault(NotUnderstoodCode::TooBig, reason, ""));
-    }
-    let value: Value = serde_json::from_slice(raw).map_err(|error| {
+    from_json(json(raw, max_bytes)?)
+}
+
+pub(super) fn json(raw: &[u8], max_bytes: usize) -> Result<Value, NotUnderstood> {
+    fits(raw.len(), max_bytes)?;
+    serde_json::from_slice(raw).map_err(|error| {
         let position = format!("line {} column {}", error.line(), error.column());
         fault(NotUnderstoodCode::NotJson, format!("{:?} error", error.classify()), &position)
-    })?;
+    })
+}
+
+pub(super) fn fits(bytes: usize, max_bytes: usize) -> Result<(), NotUnderstood> {
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    let reason = format!("{bytes} bytes, at most {max_bytes} are taken");
+    Err(fault(NotUnderstoodCode::TooBig, reason, ""))
+}
+
+fn fault(code: NotUnderstoodCode, reason: String, position: &str) -> NotUnderstood {
+    NotUnderstood { code, reason, position: position.to_owned() }
+}
+
+/// The event that a JSON value is.
+pub(super) fn from_json(value: Value) -> Result<Envelope, NotUnderstood> {
     let canonical = value.to_string(); // serde_json keeps keys sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));

@@ -13,7 +13,7 @@ use super::{Context, StageError};
 use crate::broker;
 use crate::contract::envelope::NotUnderstood;
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
-use crate::crypt::Purpose;
+use crate::crypt::{Purpose, Ring};
 use crate::store::gates;
 use crate::store::quarantine::{self, FailedReplay, Quarantined};
 
@@ -42,6 +42,7 @@ pub fn replay_origin(quarantine_id: i64) -> String {
 /// Puts them aside and returns the events of the new entries.
 pub async fn put(
     ctx: &Context,
+    sealer: &Ring,
     tx: &mut PgConnection,
     asides: &[Aside<'_>],
     now: DateTime<Utc>,
@@ -57,7 +58,7 @@ pub async fn put(
             Some(place) => rows[*place].times += 1,
             None => {
                 places.insert(digest, rows.len());
-                rows.push(row(ctx, aside, digest));
+                rows.push(row(sealer, aside, digest));
             }
         }
     }
@@ -88,8 +89,8 @@ fn failed_replay(aside: &Aside<'_>) -> Option<FailedReplay> {
     })
 }
 
-fn row(ctx: &Context, aside: &Aside<'_>, digest: [u8; 32]) -> Quarantined {
-    let seal = |bytes: &[u8]| ctx.keys.seal(Purpose::RawMessage, bytes);
+fn row(sealer: &Ring, aside: &Aside<'_>, digest: [u8; 32]) -> Quarantined {
+    let seal = |bytes: &[u8]| sealer.seal(Purpose::RawMessage, bytes);
     Quarantined {
         // A routing key is the sender's: the database and a terminal are spared its control characters.
         origin: aside.origin.replace(char::is_control, "\u{fffd}"),

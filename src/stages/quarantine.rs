@@ -217,7 +217,8 @@ pub async fn put_dead(ctx: &Context, letters: &[DeadLetter]) -> Result<(), Stage
         })
         .collect();
     let mut tx = ctx.begin().await?;
-    let events = aside::put(ctx, &mut tx, &asides, now).await?;
+    let sealer = ctx.sealer(&mut tx).await?;
+    let events = aside::put(ctx, &sealer, &mut tx, &asides, now).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     messages::note_batch(&mut tx, now, letters.len()).await?;
     crash_point("quarantine: before commit");

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, BrokerError, HandlerLater, Incoming};
-use crate::stages::intake::{Delivery, Taken, take};
+use crate::contract::binary::CONTENT_TYPE;
+use crate::stages::intake::{Delivery, Taken, origin, take};
 use crate::stages::{Context, StageError};
 
 /// Consumes until shutdown. Without a broker there is nothing to consume.
@@ -19,14 +20,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
         let ctx = ctx.clone();
         async move {
             let queue = ctx.settings.broker.queue_in.clone();
-            let deliveries: Vec<Delivery> = batch
-                .into_iter()
-                .map(|message| Delivery {
-                    raw: message.body,
-                    headers: message.headers,
-                    origin: format!("{queue}#{}", message.routing_key),
-                })
-                .collect();
+            let deliveries: Vec<Delivery> = batch.into_iter().map(|message| delivery(&queue, message)).collect();
             match take(&ctx, &deliveries).await {
                 Ok(_) => Ok(()),
                 // Whatever it is, the messages stay in the broker: nothing is acknowledged that is not committed.
@@ -53,6 +47,16 @@ pub(super) fn cannot_consume(error: BrokerError) -> StageError {
     match error {
         BrokerError::OtherArguments { .. } | BrokerError::Setting { .. } => StageError::Refused(error.to_string()),
         error => StageError::later("consuming from the broker", error),
+    }
+}
+
+/// A message of a queue, as the intake takes it.
+pub(super) fn delivery(queue: &str, message: Incoming) -> Delivery {
+    let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
+    Delivery {
+        raw: message.body,
+        headers: content_type.into_iter().chain(message.headers).collect(),
+        origin: origin(queue, &message.routing_key),
     }
 }
 
@@ -89,7 +93,11 @@ pub async fn ingest(
 
 /// One line without its end. Of a line that is longer than any message may be, no more is kept in memory than shows
 /// that it is: the intake then refuses it for its size.
-async fn read_line(lines: &mut (impl AsyncBufRead + Unpin), raw: &mut Vec<u8>, max: usize) -> std::io::Result<bool> {
+pub(super) async fn read_line(
+    lines: &mut (impl AsyncBufRead + Unpin),
+    raw: &mut Vec<u8>,
+    max: usize,
+) -> std::io::Result<bool> {
     let mut any = false;
     loop {
         let piece = lines.fill_buf().await?;

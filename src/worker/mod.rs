@@ -7,6 +7,8 @@ pub mod quarantine;
 pub mod rebuild;
 pub mod relay;
 pub mod runs;
+pub mod sending;
+pub mod tail;
 
 use std::future::Future;
 use std::time::Duration;
@@ -88,15 +90,22 @@ async fn pause_until(shutdown: &CancellationToken, wait: impl Future<Output = ()
 
 /// Says an error once, with its causes.
 pub fn report(what: &str, error: &StageError) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = chain(error);
     if error.helps_later() {
         tracing::warn!(what, "{text}; trying again");
     } else {
         tracing::error!(what, "{text}");
     }
+}
+
+/// An error and its causes in one line. Some repeat their cause in their own words.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

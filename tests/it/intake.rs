@@ -397,3 +397,97 @@ async fn a_message_that_the_database_refuses_is_put_aside_alone_and_its_batch_is
     assert_eq!(place.count("SELECT count(*) FROM amount_settings").await, 19);
     place.account().await;
 }
+
+#[tokio::test]
+async fn an_amount_is_judged_by_where_its_payer_was_insured_when_it_was_set() {
+    let place = Place::new().await;
+    let moved = |id: &str, time, code| enrolment_with("P1", id, time, json!({ "division_code": code }));
+    // From Beijing, where any amount of the range may be set, to Guizhou with its tiers.
+    place.take(&[moved("guizhou", "2026-04-10T00:00:00Z", "520102")]).await;
+    place.take(&[moved("beijing", "2026-01-05T00:00:00Z", "110101")]).await;
+    let set = |id, time, amount| amount_set("P1", id, time, amount);
+    place
+        .take(&[
+            set("before-both", "2026-01-01T00:00:00Z", "1234.00"),
+            set("in-beijing", "2026-04-09T00:00:00Z", "1235.00"),
+            set("in-guizhou", "2026-04-11T00:00:00Z", "1236.00"),
+            set("tier", "2026-04-11T00:00:00Z", "1200.00"),
+        ])
+        .await;
+    let wanted = [
+        "guizhou accepted",
+        "beijing stale",
+        "before-both accepted",
+        "in-beijing accepted",
+        "in-guizhou refused amount_out_of_range",
+        "tier accepted",
+    ];
+    assert_eq!(place.answers().await, wanted);
+}
+
+/// Two more rules of Beijing's: a fixed amount for each category, and a contribution base.
+const MORE_RULES: &str = r#"
+[regions.beijing.insurance.resident_medical]
+rule = "fixed"
+amounts = { student = "380.00", adult = "400.00" }
+window_from = "09-01"
+window_to = "12-31"
+future_years = 1
+retry_runs = 3
+[regions.beijing.insurance.flex_pension]
+rule = "base_rate"
+minimum = "6821.00"
+maximum = "35283.00"
+step = "0.01"
+rate = "0.20"
+window_from = "01-01"
+window_to = "12-31"
+future_years = 0
+retry_runs = 3
+"#;
+
+#[tokio::test]
+async fn a_fixed_amount_goes_by_category_and_a_base_holds_from_a_month_on() {
+    let place = Place::new().await;
+    let ctx = place.under_file(MORE_RULES);
+    let enrolled = |id: &str, kind: &str, category: &str| {
+        let fields = json!({"insurance_type": kind, "category": category});
+        enrolment_with("P1", id, "2026-01-05T00:00:00Z", fields)
+    };
+    let set = |id: &str, kind: &str, amount: &str, fields: Value| {
+        let base = with_data(amount_set("P1", id, "2026-04-02T00:00:00Z", amount), json!({"insurance_type": kind}));
+        with_data(base, fields)
+    };
+    let monthly = |number: &str, amount: &str| {
+        let fields = json!({"insurance_type": "flex_pension", "period_to": "202601", "amount": amount});
+        declaration("P1", number, fields)
+    };
+    let messages = [
+        enrolled("medical", "resident_medical", "student"),
+        enrolled("pension", "flex_pension", "freelancer"),
+        set("adult", "resident_medical", "400.00", json!({"valid_year": 2027})),
+        set("student", "resident_medical", "380.00", json!({"valid_year": 2027})),
+        set("no-month", "flex_pension", "7000.00", json!({})),
+        set("other-year", "flex_pension", "7000.00", json!({"period_from": "202507"})),
+        set("low", "flex_pension", "6820.99", json!({"period_from": "202604"})),
+        set("base", "flex_pension", "7000.00", json!({"period_from": "202604"})),
+        monthly("D-low", "1364.19"),
+        monthly("D-lowest", "1364.20"),
+    ];
+    intake::take(&ctx, &deliveries(&messages)).await.unwrap();
+    let wanted = [
+        "medical accepted",
+        "pension accepted",
+        "adult refused amount_out_of_range",
+        "student accepted",
+        "no-month refused period_not_offered",
+        "other-year refused period_not_offered",
+        "low refused amount_out_of_range",
+        "base accepted",
+        "declare-D-low refused amount_out_of_range",
+        "declare-D-lowest accepted",
+    ];
+    assert_eq!(place.answers().await, wanted);
+    let sql = "SELECT concat_ws(' ', insurance_type, valid_year, amount, period_from) FROM amount_settings ORDER BY 1";
+    assert_eq!(place.texts(sql).await, ["flex_pension 2026 7000.00 202604", "resident_medical 2027 380.00"]);
+}

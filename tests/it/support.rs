@@ -82,7 +82,7 @@ impl Place {
         let settings = settings_for(folder.path(), &url, settings);
         let pool = pool(&url).await;
         store::MIGRATOR.run(&pool).await.unwrap();
-        let keys = Keys::load_or_make(&settings.keys_file).unwrap();
+        let keys = Keys::load_or_make(&settings.keys_file, settings.keys_algorithm).unwrap();
         let ctx = Context {
             pool,
             settings: Arc::new(settings),
@@ -208,6 +208,15 @@ impl Place {
     /// The same place with some settings changed, as after a restart with another configuration.
     pub fn under(&self, settings: &[(&str, &str)]) -> Context {
         let settings = settings_for(self.folder.path(), &self.url, settings);
+        Context { settings: Arc::new(settings), ..self.other_worker() }
+    }
+
+    /// The same place with a file of settings.
+    pub fn under_file(&self, text: &str) -> Context {
+        let path = self.folder.path().join("pikou.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment_for(self.folder.path(), &self.url, &[]);
+        let settings = config::load(Some(&path), environment.into_iter()).unwrap();
         Context { settings: Arc::new(settings), ..self.other_worker() }
     }
 
@@ -344,12 +353,16 @@ pub fn read_folder(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub fn settings_for(folder: &Path, url: &str, more: &[(&str, &str)]) -> Settings {
+    config::load(None, environment_for(folder, url, more).into_iter()).unwrap()
+}
+
+fn environment_for(folder: &Path, url: &str, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut environment = vec![
         ("PIKOU__DATA__FOLDER".to_owned(), folder.display().to_string()),
         ("PIKOU__DATABASE__URL".to_owned(), url.to_owned()),
     ];
     environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    config::load(None, environment.into_iter()).unwrap()
+    environment
 }
 
 async fn pool(url: &str) -> PgPool {

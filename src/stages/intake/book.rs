@@ -11,6 +11,7 @@ use super::entry::{Answer, Entry, Standing};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
+use crate::crypt::Ring;
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
 use crate::domain::insurance::{CollectionRule, InsuranceType};
@@ -31,13 +32,17 @@ pub(super) type EnrolmentKey = (String, String);
 /// What the batch needs to know, and what of it is new.
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
+    pub sealer: &'a Ring,
     pub now: DateTime<Utc>,
     /// Those of the batch, then those that waited and may be woken by it.
     pub entries: Vec<Entry>,
     /// Entries that wait, by what they wait for.
     pub waiting: HashMap<String, Vec<usize>>,
 
+    /// The newest word on each.
     pub enrolments: HashMap<EnrolmentKey, Enrolment>,
+    /// What was known before, oldest first, where a message of this batch is older than the newest word.
+    pub earlier_enrolments: HashMap<EnrolmentKey, Vec<Enrolment>>,
     /// The newest word on each (payer, agreement number).
     pub agreements: HashMap<(String, String), FactOrder>,
     pub assessments: HashMap<AssessmentKey, KnownAssessment>,
@@ -50,6 +55,7 @@ pub(super) struct Book<'a> {
     pub transactions: HashMap<(String, String), String>,
 
     pub new_enrolments: HashMap<EnrolmentKey, EnrolmentRow>,
+    pub new_earlier_enrolments: Vec<(String, String, Enrolment)>,
     pub new_agreements: HashMap<(String, String), AgreementRow>,
     pub new_assessments: BTreeSet<AssessmentKey>,
     /// Payers with a new agreement that allows batches.
@@ -70,13 +76,15 @@ pub(super) struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    pub fn new(ctx: &'a Context, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
+    pub fn new(ctx: &'a Context, sealer: &'a Ring, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
         Book {
             ctx,
+            sealer,
             now,
             entries,
             waiting: HashMap::new(),
             enrolments: HashMap::new(),
+            earlier_enrolments: HashMap::new(),
             agreements: HashMap::new(),
             assessments: HashMap::new(),
             years: BTreeMap::new(),
@@ -85,6 +93,7 @@ impl<'a> Book<'a> {
             orders: BTreeMap::new(),
             transactions: HashMap::new(),
             new_enrolments: HashMap::new(),
+            new_earlier_enrolments: Vec::new(),
             new_agreements: HashMap::new(),
             new_assessments: BTreeSet::new(),
             signers: BTreeSet::new(),
@@ -169,16 +178,31 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// The rule by which a payer's type is collected and their category, or why there is none.
-    pub fn rule(&self, key: &EnrolmentKey) -> Result<(&CollectionRule, Option<&str>), Answer> {
-        let Some(enrolment) = self.enrolments.get(key) else {
+    /// The rule by which a payer's type is collected and their category, or why there is none: by the enrolment as of the
+    /// sender's time, else by the earliest known.
+    pub fn rule(&self, key: &EnrolmentKey, at: &FactOrder) -> Result<(&CollectionRule, Option<&str>), Answer> {
+        let Some(newest) = self.enrolments.get(key) else {
             let awaited = Awaited::Enrolment { payer_id: key.0.clone(), insurance_type: key.1.clone() };
             return Err(Answer::Waiting(awaited, RefusalCode::NotEnrolled));
         };
+        let earlier = self.earlier_enrolments.get(key).filter(|_| at.time < newest.order.time);
+        let enrolment = earlier.and_then(|earlier| {
+            let then = earlier.iter().rev().find(|known| known.order.time <= at.time);
+            then.or(earlier.first())
+        });
+        let enrolment = enrolment.unwrap_or(newest);
         let region = self.ctx.settings.regions.of(&enrolment.division_code);
         let rule = region.and_then(|region| region.rule(&InsuranceType(key.1.clone())));
         let rule = rule.ok_or(Answer::Refused(RefusalCode::RegionNotServed))?;
         Ok((rule, enrolment.category.as_deref()))
+    }
+
+    /// Keeps a word on an enrolment that is not the newest.
+    pub fn keep_earlier(&mut self, key: &EnrolmentKey, enrolment: Enrolment) {
+        let known = self.earlier_enrolments.entry(key.clone()).or_default();
+        let place = known.partition_point(|other| other.order < enrolment.order);
+        known.insert(place, enrolment.clone());
+        self.new_earlier_enrolments.push((key.0.clone(), key.1.clone(), enrolment));
     }
 
     /// Whom a message is about, as far as it says so or the book knows.

@@ -69,7 +69,7 @@ impl Book<'_> {
     }
 
     fn judge_declaration(&self, m: &DeclarationSubmitted, order: &FactOrder, key: &EnrolmentKey) -> Answer {
-        let (rule, category) = match self.rule(key) {
+        let (rule, category) = match self.rule(key, order) {
             Ok(found) => found,
             Err(answer) => return answer,
         };

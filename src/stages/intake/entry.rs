@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::contract::envelope::{self, Envelope, NotUnderstood};
+use crate::contract::binary::{self, Mode};
+use crate::contract::envelope::{Envelope, NotUnderstood};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
 use crate::domain::amount_setting::FactOrder;
@@ -17,17 +18,23 @@ pub(super) struct Understood {
     pub order: FactOrder,
     pub message: Message,
     pub digest: [u8; 32],
+    /// The message in structured mode, where it came in binary mode: everything behind the intake knows only one.
+    pub structured: Option<String>,
 }
 
-/// Reads one message.
-pub(super) fn understand(ctx: &Context, raw: &[u8]) -> Result<Understood, NotUnderstood> {
-    let envelope = envelope::read(raw, ctx.settings.intake.message_max_bytes)?;
+/// Reads one message, in whichever mode it came.
+pub(super) fn understand(ctx: &Context, raw: &[u8], headers: &[(String, String)]) -> Result<Understood, NotUnderstood> {
+    let (envelope, mode) = binary::read(raw, headers, ctx.settings.intake.message_max_bytes)?;
     let message = Message::read(&envelope, &ctx.settings.insurance_types)?;
     let digest = ctx.keys.digest(envelope.canonical.as_bytes());
-    let Envelope { source, id, kind, time, .. } = envelope;
+    let Envelope { source, id, kind, time, canonical, .. } = envelope;
+    let structured = match mode {
+        Mode::Structured => None,
+        Mode::Binary => Some(canonical),
+    };
     // A blank is lower than every character of an id, so this sorts by id and then by source.
     let order = FactOrder { time, id: format!("{id} {source}") };
-    Ok(Understood { source, id, kind, order, message, digest })
+    Ok(Understood { source, id, kind, order, message, digest, structured })
 }
 
 impl Understood {

@@ -13,21 +13,25 @@ use crate::store::enrolments::{Enrolment, EnrolmentRow};
 impl Book<'_> {
     pub fn enrolment_changed(&mut self, m: &EnrolmentChanged, order: &FactOrder, cause: &str) -> Answer {
         let key = (m.payer_id.to_string(), m.insurance_type.0.clone());
-        if self.enrolments.get(&key).is_some_and(|known| known.order > *order) {
-            return Answer::Stale;
-        }
         let enrolment =
             Enrolment { division_code: m.division_code.clone(), category: m.category.clone(), order: order.clone() };
-        let keys = &self.ctx.keys;
+        match self.enrolments.get(&key).cloned() {
+            Some(newest) if newest.order > *order => {
+                self.keep_earlier(&key, enrolment);
+                return Answer::Stale;
+            }
+            Some(before) => self.keep_earlier(&key, before),
+            None => {}
+        }
         let row = EnrolmentRow {
             payer_id: key.0.clone(),
             insurance_type: key.1.clone(),
             status: m.status.clone(),
             effective_on: m.effective_on,
-            name: keys.seal(Purpose::PersonName, m.name.as_bytes()),
+            name: self.sealer.seal(Purpose::PersonName, m.name.as_bytes()),
             id_type: m.id_type.clone(),
-            id_number: keys.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
-            id_number_hash: keys.digest(m.id_number.as_bytes()).to_vec(),
+            id_number: self.sealer.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
+            id_number_hash: self.ctx.keys.digest(m.id_number.as_bytes()).to_vec(),
             enrolment: enrolment.clone(),
         };
         self.moved.push((key.0.clone(), cause.to_owned()));
@@ -46,8 +50,8 @@ impl Book<'_> {
             agreement_no: key.1.clone(),
             gateway: m.gateway.as_str().to_owned(),
             bank_code: m.bank_code.clone(),
-            account_no: self.ctx.keys.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
-            account_name: self.ctx.keys.seal(Purpose::AccountName, m.account_name.as_bytes()),
+            account_no: self.sealer.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
+            account_name: self.sealer.seal(Purpose::AccountName, m.account_name.as_bytes()),
             status: m.status.clone(),
             batch_enabled: m.batch_enabled,
             insurance_types: m.insurance_types.clone(),

@@ -16,12 +16,14 @@ mod runs;
 mod waits;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
 use crate::contract::events::Event;
-use crate::crypt::Purpose;
+use crate::contract::inbound::MESSAGES;
+use crate::crypt::{Purpose, Ring, value};
 use crate::store::{attempts, gates, messages, outbox, runs as stored_runs};
 
 use super::aside::{self, Aside};
@@ -31,12 +33,26 @@ use entry::{Entry, Standing, Understood, understand};
 pub use waits::{end_these, end_waits};
 
 /// A message as it was delivered.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
+    /// Those of the broker, with the content type as `content-type`: an event in binary mode is in them.
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
+}
+
+/// Neither body nor headers: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Delivery {{ origin: {:?}, bytes: {} }}", self.origin, self.raw.len())
+    }
+}
+
+/// Where a message of the broker came from. A routing key that is none of ours may hold anything, and is not repeated:
+/// origins are stored as they are, and published.
+pub fn origin(queue: &str, routing_key: &str) -> String {
+    format!("{queue}#{}", if MESSAGES.contains(&routing_key) { routing_key } else { "?" })
 }
 
 /// What became of a batch.
@@ -72,6 +88,22 @@ pub struct Prepared {
     delivery: Delivery,
 }
 
+impl Prepared {
+    /// Its bytes under the key that the transaction may use; by then it may be another one.
+    fn sealed_with(&self, sealer: &Ring) -> Cow<'_, [u8]> {
+        match value::key_id(&self.sealed) {
+            Ok(id) if id == sealer.key_id() => Cow::Borrowed(&self.sealed),
+            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, logged(&self.understood, &self.delivery))),
+        }
+    }
+}
+
+/// What of a delivery goes into the log: its bytes, or the event in structured mode where it came in binary mode.
+fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
+    let structured = understood.as_ref().ok().and_then(|understood| understood.structured.as_deref());
+    structured.map_or(&delivery.raw, str::as_bytes)
+}
+
 /// Takes a batch: [`prepare`] and [`commit`] in one go.
 pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, StageError> {
     commit(ctx, &prepare(ctx, deliveries.to_vec())).await
@@ -79,10 +111,11 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
 
 /// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
 pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
-    let one = |delivery: Delivery| Prepared {
-        understood: understand(ctx, &delivery.raw).map(Arc::new),
-        sealed: ctx.keys.seal(Purpose::RawMessage, &delivery.raw),
-        delivery,
+    let ring = ctx.keys.current();
+    let one = |delivery: Delivery| {
+        let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
+        let sealed = ring.seal(Purpose::RawMessage, logged(&understood, &delivery));
+        Prepared { understood, sealed, delivery }
     };
     deliveries.into_iter().map(one).collect()
 }
@@ -163,15 +196,17 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
     let mut tx = ctx.begin().await?;
     gates::share(&mut tx).await?;
     load::lock(&mut tx, understood().map(|one| &one.message)).await?;
+    let sealer = ctx.sealer(&mut tx).await?;
     let sources: Vec<&str> = understood().map(|one| one.source.as_str()).collect();
     let ids: Vec<&str> = understood().map(|one| one.id.as_str()).collect();
     let known = messages::known(&mut tx, &sources, &ids).await?;
     let known = known.into_iter().map(|(source, id, digest)| ((source, id), digest)).collect();
     let Sorted { fresh, repeated, quarantined } = sort(batch, unstorable.as_ref(), known);
-    let sealed: Vec<&[u8]> = fresh.iter().map(|(_, one)| one.sealed.as_slice()).collect();
+    let sealed: Vec<Cow<'_, [u8]>> = fresh.iter().map(|(_, one)| one.sealed_with(&sealer)).collect();
+    let sealed: Vec<&[u8]> = sealed.iter().map(AsRef::as_ref).collect();
     let entries = fresh.iter().map(|(understood, _)| Entry::new(Arc::clone(understood), Standing::Fresh)).collect();
 
-    let mut book = Book::new(ctx, entries, now);
+    let mut book = Book::new(ctx, &sealer, entries, now);
     book.load(&mut tx).await?;
     book.judge();
     let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
@@ -198,7 +233,7 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
         .into_iter()
         .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
         .collect();
-    events.extend(aside::put(ctx, &mut tx, &asides, now).await?);
+    events.extend(aside::put(ctx, &sealer, &mut tx, &asides, now).await?);
     withdraw_moved(&mut tx, &moved, now, &mut events).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     messages::note_batch(&mut tx, now, batch.len()).await?;
@@ -221,7 +256,7 @@ async fn withdraw_moved(
     let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
     let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
     for row in attempts::withdraw_outdated_of_payers(tx, &payers).await? {
-        events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
+        events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
     }
     Ok(())
 }

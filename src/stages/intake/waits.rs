@@ -63,7 +63,8 @@ async fn end(ctx: &Context, tx: &mut PgConnection, overdue: &[Waiting]) -> Resul
     entries.retain(waits);
     let ended: Vec<(String, String)> =
         entries.iter().map(|entry| (entry.understood.source.clone(), entry.understood.id.clone())).collect();
-    let mut book = Book::new(ctx, entries, now);
+    let sealer = ctx.sealer(tx).await?;
+    let mut book = Book::new(ctx, &sealer, entries, now);
     book.load(tx).await?;
     book.judge();
     let moved = book.write(tx).await?;

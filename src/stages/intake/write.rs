@@ -37,6 +37,9 @@ impl Book<'_> {
         if !enrolments.is_empty() {
             enrolments::upsert(tx, &enrolments).await?;
         }
+        if !self.new_earlier_enrolments.is_empty() {
+            enrolments::insert_earlier(tx, &self.new_earlier_enrolments).await?;
+        }
         let agreements: Vec<AgreementRow> = self.new_agreements.drain().map(|(_, row)| row).collect();
         if !agreements.is_empty() {
             agreements::upsert(tx, &agreements).await?;
