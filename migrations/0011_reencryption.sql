@@ -84,3 +84,8 @@ CREATE TRIGGER as_it_came BEFORE UPDATE ON result_files FOR EACH ROW
     WHEN (NOT is_reencrypting() AND ((OLD.sha256, OLD.content, OLD.gateway) IS DISTINCT FROM (NEW.sha256, NEW.content, NEW.gateway)
           OR (OLD.state = 'applied' AND (OLD.file_name, OLD.bank_code) IS DISTINCT FROM (NEW.file_name, NEW.bank_code))))
     EXECUTE FUNCTION refuse_change();
+DROP TRIGGER as_it_came ON quarantine;
+CREATE TRIGGER as_it_came BEFORE UPDATE ON quarantine FOR EACH ROW
+    WHEN (NOT is_reencrypting() AND (OLD.quarantine_id, OLD.received_at, OLD.origin, OLD.code, OLD.reason, OLD.position, OLD.digest)
+          IS DISTINCT FROM (NEW.quarantine_id, NEW.received_at, NEW.origin, NEW.code, NEW.reason, NEW.position, NEW.digest))
+    EXECUTE FUNCTION refuse_change();
