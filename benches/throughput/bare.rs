@@ -119,7 +119,8 @@ async fn arrays(ctx: &Context, table: &str, since: i64, batches: &mut [Vec<Inser
     };
     let aggregated = each(&|_, (name, kind)| format!("array_agg({name}{} ORDER BY t.ctid)", cast(kind)));
     let names = each(&|_, (name, _)| name.clone());
-    let sent = each(&|place, (_, kind)| format!("${}::{}[]", place + 1, if cast(kind).is_empty() { kind } else { "text" }));
+    let sent =
+        each(&|place, (_, kind)| format!("${}::{}[]", place + 1, if cast(kind).is_empty() { kind } else { "text" }));
     let back = each(&|_, (name, kind)| if cast(kind).is_empty() { name.clone() } else { format!("{name}::{kind}") });
     let sql = format!("INSERT INTO bare_{table} ({names}) SELECT {back} FROM unnest({sent}) AS r ({names})");
     let sql: &'static str = sql.leak();

@@ -70,7 +70,7 @@ async fn take(ctx: &Context, rows: usize) -> Outcome<f64> {
         } else if consumer.is_finished() || moved.elapsed() > STALL_MAX {
             return Err(format!("{taken} of {rows} messages were taken, then none").into());
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (at_first, since) = first.unwrap_or((0, moved));
     let seconds = (moved - since).as_secs_f64();

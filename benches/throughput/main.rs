@@ -80,7 +80,11 @@ async fn main() -> Outcome<()> {
         pikou::broker::topology::remove(&pikou::app::broker_settings(&ctx.settings)).await?;
     }
     app.close().await?;
-    if json { println!("{}", table.json()) } else { print!("{table}") }
+    if json {
+        println!("{}", table.json())
+    } else {
+        print!("{table}")
+    }
     Ok(())
 }
 

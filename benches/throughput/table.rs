@@ -83,7 +83,11 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<10}{:>10}{:>6}{:>10}{:>7}{:>9}  limits", "stage", "rows", "runs", "rows/s", "ratio", "rss MiB")?;
+        writeln!(
+            f,
+            "{:<10}{:>10}{:>6}{:>10}{:>7}{:>9}  limits",
+            "stage", "rows", "runs", "rows/s", "ratio", "rss MiB"
+        )?;
         for of in &self.0 {
             let peak = of.peak().map_or_else(String::new, |mib| mib.to_string());
             let median = |of: Option<f64>| of.unwrap_or(0.0);

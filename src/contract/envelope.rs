@@ -75,7 +75,7 @@ pub fn read(raw: &[u8], max_bytes: usize) -> Result<Envelope, NotUnderstood> {
         let position = format!("line {} column {}", error.line(), error.column());
         fault(NotUnderstoodCode::NotJson, format!("{:?} error", error.classify()), &position)
     })?;
-    let canonical = value.to_string(); // serde_json keeps keys sorted
+    let canonical = serde_json::to_string(&value).expect("a value is JSON"); // keys are kept sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));
     };

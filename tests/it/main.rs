@@ -10,6 +10,7 @@ mod embedded;
 mod files;
 mod guards;
 mod intake;
+mod line;
 mod not_again;
 mod permutations;
 mod process;

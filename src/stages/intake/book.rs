@@ -121,8 +121,8 @@ impl<'a> Book<'a> {
         let order = &understood.order;
         let woken = self.entries[place].is_woken();
         let answer = match &understood.message {
-            Message::EnrolmentChanged(m) => self.enrolment_changed(m, order, &cause),
-            Message::AgreementChanged(m) => self.agreement_changed(m, order, &cause),
+            Message::EnrolmentChanged(m) => self.enrolment_changed(m, &understood.personal, order, &cause),
+            Message::AgreementChanged(m) => self.agreement_changed(m, &understood.personal, order, &cause),
             Message::AmountSet(m) => self.amount_set(m, order, &cause),
             Message::AmountVoided(m) => self.amount_voided(m, order, &cause),
             Message::AssessmentChanged(m) => self.assessment_changed(m, order, &cause),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::contract::envelope::{self, Envelope, NotUnderstood};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
+use crate::crypt::{Keys, Purpose};
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::waiting::Awaited;
 use crate::stages::Context;
@@ -17,6 +18,38 @@ pub(super) struct Understood {
     pub order: FactOrder,
     pub message: Message,
     pub digest: [u8; 32],
+    pub personal: Personal,
+}
+
+/// What of a message its fact keeps encrypted; sealed here, before the transaction that writes it.
+pub(super) enum Personal {
+    Nothing,
+    Person { name: Vec<u8>, id_number: Vec<u8>, id_number_hash: [u8; 32] },
+    Account { number: Vec<u8>, name: Vec<u8> },
+}
+
+impl Personal {
+    fn of(message: &Message, keys: &Keys) -> Personal {
+        match message {
+            Message::EnrolmentChanged(m) => Personal::Person {
+                name: keys.seal(Purpose::PersonName, m.name.as_bytes()),
+                id_number: keys.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
+                id_number_hash: keys.digest(m.id_number.as_bytes()),
+            },
+            Message::AgreementChanged(m) => Personal::Account {
+                number: keys.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
+                name: keys.seal(Purpose::AccountName, m.account_name.as_bytes()),
+            },
+            Message::AmountSet(_)
+            | Message::AmountVoided(_)
+            | Message::AssessmentChanged(_)
+            | Message::DeclarationSubmitted(_)
+            | Message::DeclarationVoidRequested(_)
+            | Message::PaymentStarted(_)
+            | Message::PaymentReported(_)
+            | Message::RunRequested(_) => Personal::Nothing,
+        }
+    }
 }
 
 /// Reads one message.
@@ -27,7 +60,8 @@ pub(super) fn understand(ctx: &Context, raw: &[u8]) -> Result<Understood, NotUnd
     let Envelope { source, id, kind, time, .. } = envelope;
     // A blank is lower than every character of an id, so this sorts by id and then by source.
     let order = FactOrder { time, id: format!("{id} {source}") };
-    Ok(Understood { source, id, kind, order, message, digest })
+    let personal = Personal::of(&message, &ctx.keys);
+    Ok(Understood { source, id, kind, order, message, digest, personal })
 }
 
 impl Understood {
