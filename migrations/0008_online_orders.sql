@@ -19,6 +19,17 @@ CREATE TABLE assessments (
 COMMENT ON TABLE assessments IS '特殊缴费核定, owned by the social-insurance agency; the newest known of each number';
 COMMENT ON COLUMN assessments.pay_by IS 'Last day on which it may be declared and paid';
 
+CREATE TABLE earlier_enrolments (
+    payer_id       text COLLATE "C" NOT NULL,
+    insurance_type text COLLATE "C" NOT NULL,
+    fact_time      timestamptz NOT NULL,
+    fact_id        text COLLATE "C" NOT NULL,
+    division_code  text COLLATE "C" NOT NULL,
+    category       text,
+    PRIMARY KEY (payer_id, insurance_type, fact_time, fact_id)
+);
+COMMENT ON TABLE earlier_enrolments IS 'What was known of an enrolment before the newest word: an amount is judged by where the payer was insured when it was set';
+
 -- A wait says what it waits for: enrolment/<payer>/<type>, assessment/<payer>/<number>, declaration/<number>, order/<number>.
 DROP INDEX messages_waiting;
 UPDATE messages m SET wait_for = 'assessment/' || m.payer_id || '/' || d.assessment_no

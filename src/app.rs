@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::broker::BrokerSettings;
 use crate::clock::Clock;
@@ -50,9 +50,18 @@ pub struct App {
 
 impl App {
     pub async fn open(settings: Settings, clock: Clock) -> Result<App, AppError> {
+        App::open_with(settings, clock, &[]).await
+    }
+
+    /// With sessions that may fill a database that is being rebuilt, and whose events are withheld.
+    pub async fn open_to_rebuild(settings: Settings, clock: Clock) -> Result<App, AppError> {
+        App::open_with(settings, clock, &[("pikou.rebuild", "on")]).await
+    }
+
+    async fn open_with(settings: Settings, clock: Clock, session: &[(&str, &str)]) -> Result<App, AppError> {
         let folder = &settings.data_folder;
         std::fs::create_dir_all(folder).map_err(|source| AppError::Folder { path: folder.clone(), source })?;
-        let keys = Keys::load_or_make(&settings.keys_file)?;
+        let keys = Keys::load_or_make(&settings.keys_file, settings.keys_algorithm)?;
         let embedded = if settings.database.url == EMBEDDED { Some(Embedded::start(folder).await?) } else { None };
         let options = match &embedded {
             Some(embedded) => embedded.options(),
@@ -61,6 +70,7 @@ impl App {
         let options = options
             .application_name("pikou")
             .options(SESSION)
+            .options(session.iter().copied())
             // Statements are not logged: their texts say nothing new, and slow ones are the server's to report.
             .disable_statement_logging();
         // The pool would ask a server that refuses again and again, and then not say why.
@@ -94,6 +104,26 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// One connection to another database, which is only read.
+pub async fn reader(url: &str) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.application_name("pikou reader").disable_statement_logging();
+    let options = options.options([("default_transaction_read_only", "on"), ("timezone", "UTC")]);
+    // First without the pool, which would ask again and again and not say why.
+    let reached = tokio::time::timeout(ACQUIRE_MAX_WAIT, options.connect()).await;
+    reached.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_MAX_WAIT).connect_with(options).await
+}
+
+/// `host:port/database` of a URL, without who and by which password.
+pub fn database_name(url: &str) -> String {
+    PgConnectOptions::from_str(url).map_or_else(
+        |_| "unknown".to_owned(),
+        |options| {
+            format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+        },
+    )
 }
 
 /// The broker's part of the settings.

@@ -1,159 +1,110 @@
 //! Encryption at rest, in one place: names, identity numbers, accounts, raw messages and bytes of files.
 //!
-//! In goes plain text with the name of the column it belongs to, out comes a value that names its key:
-//! `01 | length of key id | key id | nonce (12) | ciphertext and tag`. The head and the column are
-//! authenticated, so a value cannot be moved to another column or be passed off under another key.
-//! Called by the stages, never by the store: the database sees nothing readable. Also how a hash is written.
+//! In goes plain text with the name of the column it belongs to, out comes a value that names its key. Called by the
+//! stages, never by the store: the database sees nothing readable. Also how a hash is written.
+//!
+//! [`cipher`] has the algorithms, [`key_file`] what stands in the key file and how it changes, [`ring`] the keys that
+//! were in it at one moment, [`value`] what a sealed value looks like. [`Keys`] is what a worker holds: it follows the
+//! file, so a key that is added while the worker works is used without a restart.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+pub mod cipher;
+pub mod key_file;
+pub mod ring;
+pub mod value;
+
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{Aead, KeyInit, Nonce, Payload};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use hmac::Mac;
 
-const FORMAT: u8 = 1;
-const NONCE_BYTES: usize = 12;
-const SECRET_BYTES: usize = 32;
+pub use cipher::Algorithm;
+use key_file::Mark;
+pub use key_file::{KeyError, KeyFile};
+pub use ring::{Purpose, Ring};
+pub use value::SealedError;
 
-/// The column a value belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    PersonName,
-    IdentityNumber,
-    AccountName,
-    AccountNumber,
-    RawMessage,
-    FileContent,
-}
+/// How often a worker that seals looks whether the key file has changed: the longest time it may go on with a key
+/// that is no longer the current one.
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-impl Purpose {
-    fn label(self) -> &'static [u8] {
-        match self {
-            Purpose::PersonName => b"name",
-            Purpose::IdentityNumber => b"id_number",
-            Purpose::AccountName => b"account_name",
-            Purpose::AccountNumber => b"account_no",
-            Purpose::RawMessage => b"message",
-            Purpose::FileContent => b"file",
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    #[error("cannot read or write the key file {path}")]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("key file {path}: {reason}")]
-    Content { path: PathBuf, reason: String },
-}
-
-/// A stored value that does not open. Never carries any of its content.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SealedError {
-    #[error("the value is not one of ours (damaged, or not encrypted)")]
-    Format,
-    #[error("the value was encrypted with key {0}, which the key file does not hold")]
-    UnknownKey(String),
-    #[error("the value does not open: it was changed, or belongs to another column")]
-    Changed,
-}
-
-/// The key file, in TOML: `current`, a table `keys` (id → base64 of 32 bytes) and `lookup` (base64 of 32 bytes).
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    /// The key new values are encrypted with. Older ones stay in `keys` as long as values carry their id.
-    current: String,
-    /// The secret of the keyed hashes by which encrypted values are looked up. Never changes.
-    lookup: String,
-    keys: BTreeMap<String, String>,
-}
-
-/// Keys to seal and open values with.
+/// The keys of a worker, as the key file has them.
 pub struct Keys {
-    current: String,
-    ciphers: BTreeMap<String, Aes256Gcm>,
-    lookup: Hmac<Sha256>,
+    path: PathBuf,
+    held: RwLock<Held>,
+}
+
+struct Held {
+    ring: Arc<Ring>,
+    /// Of the file that was read last, also of one that was not taken over.
+    mark: Option<Mark>,
+    looked: Instant,
 }
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("current", &self.current).finish_non_exhaustive()
+        f.debug_struct("Keys").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 impl Keys {
-    /// Reads the key file; where there is none, makes one with random secrets that only its owner may read.
-    pub fn load_or_make(path: &Path) -> Result<Keys, KeyError> {
-        let file_error = |source| KeyError::File { path: path.to_owned(), source };
-        match std::fs::read_to_string(path) {
-            Ok(text) => Keys::from_text(&text).map_err(|reason| KeyError::Content { path: path.to_owned(), reason }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                write_new(path).map_err(file_error)?;
-                tracing::warn!(path = %path.display(), "made a new key file: keep it safe, without it no value opens");
-                // Another process may have been first: what counts is the file that is there now.
-                let text = std::fs::read_to_string(path).map_err(file_error)?;
-                Keys::from_text(&text).map_err(|reason| KeyError::Content { path: path.to_owned(), reason })
+    /// Reads the key file; where there is none, makes one with random secrets that only its owner may read, and a key
+    /// of the given algorithm.
+    pub fn load_or_make(path: &Path, algorithm: Algorithm) -> Result<Keys, KeyError> {
+        if key_file::make(path, algorithm)? {
+            tracing::warn!(path = %path.display(), "made a new key file: keep it safe, without it no value opens");
+        }
+        // The mark first: a change in between is then seen at the next look.
+        let mark = Mark::of(path);
+        let ring = Arc::new(Ring::of(&KeyFile::read(path)?)?);
+        Ok(Keys { path: path.to_owned(), held: RwLock::new(Held { ring, mark, looked: Instant::now() }) })
+    }
+
+    /// The keys to seal with now; looks at the file if it was not looked at for [`LOOK_EVERY`]. What a stage writes is
+    /// sealed by its context's `sealer`, which also asks the database whether that key is still in use.
+    pub fn current(&self) -> Arc<Ring> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        if held.looked.elapsed() < LOOK_EVERY {
+            return Arc::clone(&held.ring);
+        }
+        drop(held);
+        self.look()
+    }
+
+    /// Looks at the file now.
+    pub fn look(&self) -> Arc<Ring> {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.looked = Instant::now();
+        let mark = Mark::of(&self.path);
+        if mark == held.mark {
+            return Arc::clone(&held.ring);
+        }
+        // Said once for each change of the file, not at each look.
+        held.mark = mark;
+        match KeyFile::read(&self.path).and_then(|file| Ring::of(&file)) {
+            Ok(ring) if !ring.same_hashes(&held.ring) => {
+                tracing::error!(path = %self.path.display(), "the key file has another lookup secret: it is not taken over");
             }
-            Err(error) => Err(file_error(error)),
-        }
-    }
-
-    fn from_text(text: &str) -> Result<Keys, String> {
-        // toml's own message would quote the line, and with it the secret.
-        let file: KeyFile = toml::from_str(text).map_err(|_| "not a key file (current, lookup, [keys])".to_owned())?;
-        let secret = |name: &str, text: &str| -> Result<[u8; SECRET_BYTES], String> {
-            let bytes = STANDARD.decode(text).map_err(|_| format!("{name} is not base64"))?;
-            bytes.try_into().map_err(|_| format!("{name} is not {SECRET_BYTES} bytes long"))
-        };
-        let mut ciphers = BTreeMap::new();
-        for (id, text) in &file.keys {
-            if id.is_empty() || id.len() > 64 {
-                return Err("a key id has 1 to 64 characters".into());
+            Ok(ring) => {
+                if ring.key_id() != held.ring.key_id() {
+                    tracing::info!(key = ring.key_id(), "the key file has a new current key: it is used from now on");
+                }
+                held.ring = Arc::new(ring);
             }
-            ciphers.insert(id.clone(), Aes256Gcm::new(&secret(&format!("key {id}"), text)?.into()));
+            Err(error) => {
+                tracing::error!(%error, "the key file has changed and cannot be used: going on with the old keys")
+            }
         }
-        if !ciphers.contains_key(&file.current) {
-            return Err(format!("the current key {} is not among the keys", file.current));
-        }
-        let lookup = Hmac::new_from_slice(&secret("lookup", &file.lookup)?).expect("HMAC takes any length");
-        Ok(Keys { current: file.current, ciphers, lookup })
+        Arc::clone(&held.ring)
     }
 
-    pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE_BYTES] = rand::random();
-        let mut value = Vec::with_capacity(2 + self.current.len() + NONCE_BYTES + plain.len() + 16);
-        value.push(FORMAT);
-        value.push(self.current.len() as u8);
-        value.extend_from_slice(self.current.as_bytes());
-        let aad = [&value, purpose.label()].concat();
-        let sealed = self.ciphers[&self.current]
-            .encrypt(&Nonce::<Aes256Gcm>::from(nonce), Payload { msg: plain, aad: &aad })
-            .expect("AES-GCM encrypts anything below 64 GiB");
-        value.extend_from_slice(&nonce);
-        value.extend_from_slice(&sealed);
-        value
-    }
-
+    /// Opens a value. One that names a key we do not have makes us look at the file before we give up.
     pub fn open(&self, purpose: Purpose, value: &[u8]) -> Result<Vec<u8>, SealedError> {
-        let [FORMAT, id_bytes, rest @ ..] = value else { return Err(SealedError::Format) };
-        let id_bytes = usize::from(*id_bytes);
-        if rest.len() < id_bytes + NONCE_BYTES {
-            return Err(SealedError::Format);
+        let ring = Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).ring);
+        match ring.open(purpose, value) {
+            Err(SealedError::UnknownKey(_)) => self.look().open(purpose, value),
+            opened => opened,
         }
-        let (id, rest) = rest.split_at(id_bytes);
-        let (nonce, sealed) = rest.split_at(NONCE_BYTES);
-        let id = std::str::from_utf8(id).map_err(|_| SealedError::Format)?;
-        let cipher = self.ciphers.get(id).ok_or_else(|| SealedError::UnknownKey(id.to_owned()))?;
-        let aad = [&value[..2 + id_bytes], purpose.label()].concat();
-        let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| SealedError::Format)?;
-        cipher.decrypt(&nonce, Payload { msg: sealed, aad: &aad }).map_err(|_| SealedError::Changed)
     }
 
     /// [`Keys::open`] for text.
@@ -161,9 +112,10 @@ impl Keys {
         String::from_utf8(self.open(purpose, value)?).map_err(|_| SealedError::Format)
     }
 
-    /// A keyed hash: equal for equal content, useless to whoever does not have the key file.
+    /// A keyed hash: equal for equal content, useless to whoever does not have the key file. Its secret never changes:
+    /// hashes cannot be made anew from hashes, and one made with another secret would find nothing.
     pub fn digest(&self, content: &[u8]) -> [u8; 32] {
-        let mut mac = self.lookup.clone();
+        let mut mac = self.held.read().unwrap_or_else(PoisonError::into_inner).ring.hashes();
         mac.update(content);
         mac.finalize().into_bytes().into()
     }
@@ -178,93 +130,39 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Writes beside and links, so that a crash leaves no half file and two processes agree on one.
-fn write_new(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let secret = || STANDARD.encode(rand::random::<[u8; SECRET_BYTES]>());
-    let file = KeyFile { current: "k1".into(), lookup: secret(), keys: BTreeMap::from([("k1".into(), secret())]) };
-    let text = toml::to_string(&file).expect("a key file is plain TOML");
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let draft = path.with_extension(format!("new{}", std::process::id()));
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    let linked = match std::fs::hard_link(&draft, path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    };
-    std::fs::remove_file(&draft)?;
-    linked
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keys() -> Keys {
-        let file = KeyFile {
-            current: "k2".into(),
-            lookup: STANDARD.encode([9; 32]),
-            keys: BTreeMap::from([("k1".into(), STANDARD.encode([1; 32])), ("k2".into(), STANDARD.encode([2; 32]))]),
-        };
-        Keys::from_text(&toml::to_string(&file).unwrap()).unwrap()
+    fn keys(folder: &Path) -> Keys {
+        Keys::load_or_make(&folder.join("keys.toml"), Algorithm::Aes256Gcm).unwrap()
     }
 
     #[test]
-    fn what_was_sealed_opens_in_its_own_column_only() {
-        let keys = keys();
-        let value = keys.seal(Purpose::PersonName, "测试".as_bytes());
-        assert_eq!(keys.open_text(Purpose::PersonName, &value).unwrap(), "测试");
-        assert_eq!(keys.open(Purpose::AccountName, &value), Err(SealedError::Changed));
-    }
-
-    #[test]
-    fn the_same_text_is_never_sealed_alike_twice() {
-        let keys = keys();
-        assert_ne!(keys.seal(Purpose::AccountNumber, b"1"), keys.seal(Purpose::AccountNumber, b"1"));
-    }
-
-    #[test]
-    fn a_value_of_an_older_key_opens_and_one_of_a_lost_key_names_it() {
-        let mut older = keys();
-        older.current = "k1".into();
-        let value = older.seal(Purpose::FileContent, b"x");
-        assert_eq!(keys().open(Purpose::FileContent, &value).unwrap(), b"x");
-        let mut lost = keys();
-        lost.ciphers.remove("k1");
-        assert_eq!(lost.open(Purpose::FileContent, &value), Err(SealedError::UnknownKey("k1".into())));
-    }
-
-    #[test]
-    fn a_value_changed_or_cut_anywhere_does_not_open() {
-        let keys = keys();
-        let value = keys.seal(Purpose::RawMessage, b"message");
-        for at in 0..value.len() {
-            let mut changed = value.clone();
-            changed[at] ^= 1;
-            assert!(keys.open(Purpose::RawMessage, &changed).is_err(), "byte {at}");
-            assert!(keys.open(Purpose::RawMessage, &value[..at]).is_err(), "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn a_key_file_is_made_once_and_is_its_owners_alone() {
-        use std::os::unix::fs::PermissionsExt;
+    fn a_key_added_to_the_file_opens_values_in_a_worker_that_has_not_looked_yet() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/keys.toml");
-        let value = Keys::load_or_make(&path).unwrap().seal(Purpose::PersonName, b"x");
-        assert_eq!(Keys::load_or_make(&path).unwrap().open(Purpose::PersonName, &value).unwrap(), b"x");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let (worker, other) = (keys(folder.path()), keys(folder.path()));
+        let before = worker.current().seal(Purpose::PersonName, b"before");
+        let id = key_file::rotate(&folder.path().join("keys.toml"), Algorithm::Sm4Gcm).unwrap();
+        assert_eq!(other.look().key_id(), id);
+        let after = other.current().seal(Purpose::PersonName, b"after");
+        assert_eq!(value::key_id(&after).unwrap(), id);
+        assert_eq!(worker.open(Purpose::PersonName, &after).unwrap(), b"after");
+        assert_eq!(worker.current().key_id(), id, "and is used from then on");
+        assert_eq!(worker.open(Purpose::PersonName, &before).unwrap(), b"before");
     }
 
     #[test]
-    fn a_broken_key_file_is_an_error_that_does_not_repeat_its_secrets() {
+    fn a_file_that_became_unusable_or_has_other_hashes_is_not_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.toml");
-        std::fs::write(&path, "current = \"k1\"\nlookup = \"c2VjcmV0\"\n[keys]\nk1 = \"c2VjcmV0\"\n").unwrap();
-        let error = Keys::load_or_make(&path).unwrap_err().to_string();
-        assert!(error.contains("not 32 bytes long") && !error.contains("c2VjcmV0"), "{error}");
+        let worker = keys(folder.path());
+        let (id, digest) = (worker.current().key_id().to_owned(), worker.digest(b"x"));
+        std::fs::write(&path, "nonsense").unwrap();
+        assert_eq!((worker.look().key_id(), worker.digest(b"x")), (id.as_str(), digest));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((worker.look().key_id(), worker.digest(b"x")), (id.as_str(), digest));
+        keys(folder.path());
+        assert_eq!((worker.look().key_id(), worker.digest(b"x")), (id.as_str(), digest));
     }
 }

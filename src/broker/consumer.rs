@@ -32,9 +32,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Batches in hand at most, where the handler keeps them apart.
 const IN_HAND_MAX: usize = 2;
 
-/// Consumes until `shutdown`. An error means that it cannot be done at all: the first connection failed, a queue has
-/// other arguments at the start, a setting is wrong, or the handler panicked. A broker that goes away later is waited
-/// for, however long it takes.
+/// Consumes the inbox until `shutdown`. An error means that it cannot be done at all: the first connection failed, a
+/// queue has other arguments at the start, a setting is wrong, or the handler panicked. A broker that goes away later
+/// is waited for, however long it takes.
 pub async fn consume<H, F>(
     settings: &BrokerSettings,
     shutdown: CancellationToken,
@@ -44,7 +44,20 @@ where
     H: Fn(Vec<Incoming>) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    run(settings, shutdown, 1, |batch| batch, |(): &mut (), batch| handler(batch)).await
+    run(settings, &settings.queue_in, shutdown, 1, |batch| batch, |(): &mut (), batch| handler(batch)).await
+}
+
+/// [`consume`], from the queue of what the broker itself gave up on.
+pub async fn consume_dead<H, F>(
+    settings: &BrokerSettings,
+    shutdown: CancellationToken,
+    handler: H,
+) -> Result<(), BrokerError>
+where
+    H: Fn(Vec<Incoming>) -> F,
+    F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
+{
+    run(settings, &settings.dead(), shutdown, 1, |batch| batch, |(): &mut (), batch| handler(batch)).await
 }
 
 /// [`consume`] in two steps, and two batches in hand. `prepare` is called on a thread of its own for one batch after the
@@ -65,11 +78,12 @@ where
     H: Fn(&mut L, P) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    run(settings, shutdown, IN_HAND_MAX, prepare, handler).await
+    run(settings, &settings.queue_in, shutdown, IN_HAND_MAX, prepare, handler).await
 }
 
 async fn run<S, P, L, H, F>(
     settings: &BrokerSettings,
+    queue: &str,
     shutdown: CancellationToken,
     in_hand_max: usize,
     prepare: S,
@@ -83,37 +97,35 @@ where
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
     let prepare = Arc::new(prepare);
-    let mut pauses = Pauses { next: PAUSE_FIRST };
-    let Some(first) = shutdown.run_until_cancelled(Session::open(settings)).await else { return Ok(()) };
+    let mut pauses = Pauses::new();
+    let Some(first) = shutdown.run_until_cancelled(Session::open(settings, queue)).await else { return Ok(()) };
     let mut session = first?;
-    info!(queue = settings.queue_in, "consuming");
+    info!(queue, "consuming");
     loop {
-        match session.run(settings, &shutdown, in_hand_max, &prepare, &handler, &mut pauses).await {
+        match session.run(queue, &shutdown, in_hand_max, &prepare, &handler, &mut pauses).await {
             End::Shutdown => return Ok(()),
-            End::Panicked | End::Unprepared => {
-                return Err(BrokerError::HandlerPanicked { queue: settings.queue_in.clone() });
-            }
-            End::Later(later) => warn!(queue = settings.queue_in, reason = later.reason, "consuming pauses"),
+            End::Panicked | End::Unprepared => return Err(BrokerError::HandlerPanicked { queue: queue.to_owned() }),
+            End::Later(later) => warn!(queue, reason = later.reason, "consuming pauses"),
             End::Lost(error) => {
-                warn!(queue = settings.queue_in, error = chain(&error), "the connection to the broker is lost")
+                warn!(queue, error = chain(&error), "the connection to the broker is lost")
             }
         }
         session = loop {
             let pause = pauses.take();
-            debug!(queue = settings.queue_in, ?pause, "waiting before the next connection");
+            debug!(queue, ?pause, "waiting before the next connection");
             let opening = async {
                 sleep(pause).await;
-                Session::open(settings).await
+                Session::open(settings, queue).await
             };
             match shutdown.run_until_cancelled(opening).await {
                 None => return Ok(()),
                 Some(Ok(session)) => break session,
                 Some(Err(error)) => {
-                    warn!(queue = settings.queue_in, error = chain(&error), "cannot consume yet, trying again")
+                    warn!(queue, error = chain(&error), "cannot consume yet, trying again")
                 }
             }
         };
-        info!(queue = settings.queue_in, "consuming again");
+        info!(queue, "consuming again");
     }
 }
 
@@ -150,7 +162,7 @@ struct InHand {
 }
 
 impl Session {
-    async fn open(settings: &BrokerSettings) -> Result<Session, BrokerError> {
+    async fn open(settings: &BrokerSettings, queue: &str) -> Result<Session, BrokerError> {
         let connection = connect(settings, "pikou consumer").await?;
         let channel = answer("opening a channel", connection.create_channel()).await?;
         topology::declare(&channel, settings).await?;
@@ -158,12 +170,12 @@ impl Session {
         let prefetch = u16::try_from(settings.batch_max * (IN_HAND_MAX + 2)).unwrap_or(u16::MAX);
         answer("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
-        let queue = short("a queue's name", &settings.queue_in)?;
-        let consuming = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+        let name = short("a queue's name", queue)?;
+        let consuming = channel.basic_consume(name, "".into(), options, FieldTable::default());
         let stream = answer("starting to consume", consuming).await?;
         let gathering = Gathering {
             stream,
-            queue: settings.queue_in.clone(),
+            queue: queue.to_owned(),
             deliveries: Vec::with_capacity(settings.batch_max),
             batch_max: settings.batch_max,
             batch_wait: settings.batch_wait,
@@ -174,7 +186,7 @@ impl Session {
 
     async fn run<S, P, L, H, F>(
         mut self,
-        settings: &BrokerSettings,
+        queue: &str,
         shutdown: &CancellationToken,
         in_hand_max: usize,
         prepare: &Arc<S>,
@@ -205,7 +217,7 @@ impl Session {
                 biased;
                 () = shutdown.cancelled() => break End::Shutdown,
                 handled = handled(&mut in_hand), if !idle => {
-                    match finish(settings, in_hand.pop_front(), handled).await {
+                    match finish(queue, in_hand.pop_front(), handled).await {
                         Ok(()) => pauses.reset(),
                         Err(end) => break end,
                     }
@@ -221,7 +233,7 @@ impl Session {
             }
         };
         // What was prepared and not handed over is dropped: it is not acknowledged and comes again.
-        let end = last_in_hand(settings, end, in_hand).await;
+        let end = last_in_hand(queue, end, in_hand).await;
         close(self.connection).await;
         end
     }
@@ -244,40 +256,36 @@ async fn handled(in_hand: &mut VecDeque<InHand>) -> Option<Result<(), HandlerLat
 }
 
 /// Acknowledges what the handler has done; `handled` is nothing if it panicked.
-async fn finish(
-    settings: &BrokerSettings,
-    in_hand: Option<InHand>,
-    handled: Option<Result<(), HandlerLater>>,
-) -> Result<(), End> {
+async fn finish(queue: &str, in_hand: Option<InHand>, handled: Option<Result<(), HandlerLater>>) -> Result<(), End> {
     let Some(InHand { last, messages, .. }) = in_hand else { return Ok(()) };
     handled.ok_or(End::Panicked)?.map_err(End::Later)?;
     // Everything up to the last of the batch: what came before it is acknowledged already.
     let acked = answer("acknowledging a batch", last.ack(BasicAckOptions { multiple: true })).await;
     match acked {
         Ok(true) => {
-            debug!(queue = settings.queue_in, messages, "batch acknowledged");
+            debug!(queue, messages, "batch acknowledged");
             Ok(())
         }
-        Ok(false) => Err(End::Lost(BrokerError::NotAcked { queue: settings.queue_in.clone() })),
+        Ok(false) => Err(End::Lost(BrokerError::NotAcked { queue: queue.to_owned() })),
         Err(error) => Err(End::Lost(error)),
     }
 }
 
 /// What is in hand when a session ends is always waited for. At shutdown it is acknowledged as usual, and if that
 /// fails it comes again at the next start; on a lost connection there is nothing left to acknowledge it on.
-async fn last_in_hand(settings: &BrokerSettings, mut end: End, mut in_hand: VecDeque<InHand>) -> End {
+async fn last_in_hand(queue: &str, mut end: End, mut in_hand: VecDeque<InHand>) -> End {
     let mut acknowledge = matches!(end, End::Shutdown | End::Unprepared);
     while !in_hand.is_empty() {
         let handled = handled(&mut in_hand).await;
         let oldest = in_hand.pop_front();
         if handled.is_none() {
             end = End::Panicked;
-        } else if acknowledge && let Err(fault) = finish(settings, oldest, handled).await {
+        } else if acknowledge && let Err(fault) = finish(queue, oldest, handled).await {
             // Nothing behind it may be acknowledged: that would acknowledge it, too.
             acknowledge = false;
             match fault {
-                End::Later(later) => info!(queue = settings.queue_in, reason = later.reason, "left for later"),
-                End::Lost(error) => warn!(queue = settings.queue_in, error = chain(&error), "will come again"),
+                End::Later(later) => info!(queue, reason = later.reason, "left for later"),
+                End::Lost(error) => warn!(queue, error = chain(&error), "will come again"),
                 End::Shutdown | End::Panicked | End::Unprepared => end = fault,
             }
         }
@@ -346,19 +354,23 @@ impl Gathering {
 }
 
 /// Growing pauses with jitter, so that many workers do not come back at the same moment.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
 }
 
 impl Pauses {
+    pub(super) fn new() -> Pauses {
+        Pauses { next: PAUSE_FIRST }
+    }
+
     /// Between half of the current pause and all of it; the next one is twice as long.
-    fn take(&mut self) -> Duration {
+    pub(super) fn take(&mut self) -> Duration {
         let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
         self.next = (self.next * 2).min(PAUSE_MAX);
         pause
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = PAUSE_FIRST;
     }
 }
@@ -369,7 +381,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_maximum_and_start_again_after_a_success() {
-        let mut pauses = Pauses { next: PAUSE_FIRST };
+        let mut pauses = Pauses::new();
         let mut expected = PAUSE_FIRST;
         for _ in 0..20 {
             let pause = pauses.take();

@@ -1,6 +1,7 @@
 //! RabbitMQ: messages come in by [`consume`], events go out by [`Publisher`], on exchanges and queues that
 //! [`topology`] declares. Knows nothing of what the messages mean: the handler is passed in, bytes go out.
-//! Called by the stages' runner (`consume`, with the intake as handler), by the outbox relay and by the demo.
+//! Called by the stages' runner (`consume`, with the intake as handler), by the outbox relay, by the demo and by the
+//! commands that send test messages ([`Sender`]) and listen to events ([`listener`]).
 //!
 //! What is promised: at least once, both ways. Nothing is acknowledged before the handler has returned (it has
 //! committed by then), nothing counts as published before the broker has confirmed it. So both sides may see a
@@ -11,7 +12,9 @@
 
 pub mod consumer;
 pub mod jsonl;
+pub mod listener;
 pub mod publisher;
+pub mod sender;
 pub mod topology;
 
 use std::fmt;
@@ -21,9 +24,11 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
 
-pub use consumer::{consume, consume_in_line};
+pub use consumer::{consume, consume_dead, consume_in_line};
 pub use publisher::Publisher;
+pub use sender::{Letter, Sender, Verdict};
 
 /// How long a connection, with its handshake, may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +59,7 @@ pub struct BrokerSettings {
     pub batch_max: usize,
     /// How long the first message of a batch waits for company.
     pub batch_wait: Duration,
-    /// How long a published message may stay without its confirm. Also what a blocked broker shows as.
+    /// How long a published message may stay without its confirm; also how long a blocked broker is waited for.
     pub confirm_timeout: Duration,
     /// Most messages published and not yet confirmed.
     pub outstanding_max: usize,
@@ -65,7 +70,8 @@ pub struct BrokerSettings {
 pub struct Incoming {
     pub body: Vec<u8>,
     pub content_type: Option<String>,
-    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, tables as lapin shows them.
+    /// Values that are no text in AMQP are written as text: numbers and booleans plainly, a timestamp in RFC 3339, lists
+    /// and tables as JSON.
     pub headers: Vec<(String, String)>,
     pub routing_key: String,
     /// Says only that the broker has handed it out before; `false` proves nothing.
@@ -111,13 +117,49 @@ fn plain(value: &AMQPValue) -> String {
         AMQPValue::Double(value) => value.to_string(),
         AMQPValue::ShortString(value) => value.to_string(),
         AMQPValue::LongString(value) => value.to_string(),
-        AMQPValue::Timestamp(seconds) => seconds.to_string(),
+        AMQPValue::Timestamp(seconds) => instant(*seconds),
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
         AMQPValue::Void => String::new(),
-        nested @ (AMQPValue::DecimalValue(_) | AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_)) => {
-            format!("{nested:?}")
-        }
+        decimal @ AMQPValue::DecimalValue(_) => format!("{decimal:?}"),
+        nested @ (AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_)) => json(nested).to_string(),
     }
+}
+
+/// Lists and tables as JSON with plain texts in them, such as the broker's own `x-death`.
+fn json(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| (name.to_string(), json(value))).collect()
+        }
+        plainly => Value::String(plain(plainly)),
+    }
+}
+
+/// Headers that the broker writes, not the sender: they tell of the way, and differ each time.
+pub fn is_brokers_own(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    header == "x-death"
+        || header == "x-delivery-count"
+        || ["x-first-death-", "x-last-death-"].iter().any(|own| header.starts_with(own))
+}
+
+impl Incoming {
+    /// Why the broker gave it up, in the broker's words: `expired in pikou.inbox`. Of several times, the last.
+    pub fn death(&self) -> String {
+        let header = |name: &str| self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+        let deaths: Value = header("x-death").and_then(|deaths| serde_json::from_str(deaths).ok()).unwrap_or_default();
+        let said = |name: &str, first: &str| {
+            deaths[0][name].as_str().or_else(|| header(first)).unwrap_or("unknown").to_owned()
+        };
+        format!("{} in {}", said("reason", "x-first-death-reason"), said("queue", "x-first-death-queue"))
+    }
+}
+
+/// RFC 3339, as far as there are such years.
+fn instant(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    time.map_or_else(|| seconds.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }
 
 /// "Not now": the world is not ready (database away, lock timeout). The messages stay in the broker.
@@ -165,6 +207,8 @@ pub enum BrokerError {
     Refused { exchange: String, message_id: String },
     #[error("no confirm for message {message_id} of exchange {exchange} within {waited:?}")]
     ConfirmTimeout { exchange: String, message_id: String, waited: Duration },
+    #[error("the broker takes no messages (its memory or disk alarm); nothing was confirmed within {waited:?}")]
+    Blocked { waited: Duration },
     #[error("{what} is longer than the 255 bytes AMQP allows")]
     TooLong { what: &'static str },
     #[error("the publisher has failed before; connect a new one")]

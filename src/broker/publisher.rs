@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::Mutex;
 
@@ -17,7 +18,7 @@ use super::{BrokerError, BrokerSettings, Outgoing, answer, close, connect, short
 /// What every event is, in the words of CloudEvents.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// AMQP's number for "survives a restart of the broker".
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// A connection and a channel of its own, with confirms.
 pub struct Publisher {
@@ -102,6 +103,7 @@ impl Publisher {
         let Some((message_id, sending)) = under_way.pop_front() else { return Ok(()) };
         match tokio::time::timeout(self.confirm_timeout, sending).await {
             Ok(done) => done,
+            Err(_) if self.connection.status().blocked() => Err(BrokerError::Blocked { waited: self.confirm_timeout }),
             Err(_) => Err(BrokerError::ConfirmTimeout {
                 exchange: exchange.to_owned(),
                 message_id,
@@ -114,10 +116,12 @@ impl Publisher {
 /// From the queue of the socket to the confirm, for one message.
 async fn send(channel: &Channel, exchange: &str, message: Outgoing) -> Result<(), BrokerError> {
     let Outgoing { routing_key, message_id, body } = message;
-    let properties = BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(short("a message's id", &message_id)?);
+    let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(PERSISTENT);
+    // The property holds 255 bytes. A longer id is in the body alone: it must not keep what is behind it waiting.
+    let properties = match ShortString::try_new(message_id.as_str()) {
+        Ok(message_id) => properties.with_message_id(message_id),
+        Err(_) => properties,
+    };
     let options = BasicPublishOptions { mandatory: true, immediate: false };
     let exchange_name = short("an exchange's name", exchange)?;
     let routing_key = short("a routing key", &routing_key)?;

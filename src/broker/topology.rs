@@ -3,7 +3,8 @@
 //! published into nothing.
 //!
 //! A queue or exchange that exists with other options is an error that names it. Deleting it, or using it as it is,
-//! would be a decision about somebody's messages.
+//! would be a decision about somebody's messages. What AMQP does not show cannot be checked: policies (one may put a
+//! lower delivery limit, a length limit or a time to live on a queue), bindings that others made, who else consumes.
 
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -20,39 +21,121 @@ use super::{BrokerError, BrokerSettings, answer, short};
 /// and at that pace this number lasts for a year and a half.
 pub const DELIVERY_LIMIT: i32 = 1_000_000_000;
 
-/// Declares exchanges, queues and bindings: the inbox with its place for the dead, and the exchange of the events.
-pub async fn declare(channel: &Channel, settings: &BrokerSettings) -> Result<(), BrokerError> {
+/// An exchange that has to exist; durable, like everything here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    pub name: String,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Topic,
+    Fanout,
+}
+
+/// A queue that has to exist, and what it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    pub name: String,
+    pub arguments: Vec<(&'static str, Argument)>,
+    pub exchange: String,
+    pub routing_key: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    Text(String),
+    Number(i32),
+}
+
+/// The exchange of the events, that of the messages, and that of the dead: a fanout, because a dead message keeps the
+/// routing key it came with.
+pub fn exchanges(settings: &BrokerSettings) -> Vec<Exchange> {
+    vec![
+        Exchange { name: settings.exchange_events.clone(), kind: Kind::Topic },
+        Exchange { name: settings.exchange_in.clone(), kind: Kind::Topic },
+        Exchange { name: settings.dead(), kind: Kind::Fanout },
+    ]
+}
+
+/// The place for the dead, and the inbox. A dead message leaves the inbox only when the dead queue has it:
+/// at-least-once, which insists on `reject-publish`.
+pub fn queues(settings: &BrokerSettings) -> Vec<Queue> {
     let dead = settings.dead();
+    let mut inbox = quorum_arguments();
+    inbox.push(("x-dead-letter-exchange", Argument::Text(dead.clone())));
+    inbox.push(("x-dead-letter-strategy", Argument::Text("at-least-once".into())));
+    vec![
+        Queue { name: dead.clone(), arguments: quorum_arguments(), exchange: dead, routing_key: "" },
+        Queue {
+            name: settings.queue_in.clone(),
+            arguments: inbox,
+            exchange: settings.exchange_in.clone(),
+            routing_key: "#",
+        },
+    ]
+}
+
+/// Declares the exchange of the events, and an unnamed queue that hears those of the patterns for as long as this
+/// connection lives. Returns its name.
+pub async fn declare_listener(
+    channel: &Channel,
+    settings: &BrokerSettings,
+    patterns: &[String],
+) -> Result<String, BrokerError> {
     exchange(channel, &settings.exchange_events, ExchangeKind::Topic).await?;
-    exchange(channel, &settings.exchange_in, ExchangeKind::Topic).await?;
-    // A fanout, because a dead message keeps the routing key it came with.
-    exchange(channel, &dead, ExchangeKind::Fanout).await?;
-    queue(channel, &dead, quorum_arguments()).await?;
-    bind(channel, &dead, &dead, "").await?;
-    queue(channel, &settings.queue_in, inbox_arguments(&dead)).await?;
-    bind(channel, &settings.queue_in, &settings.exchange_in, "#").await
+    let options =
+        QueueDeclareOptions { passive: false, durable: false, exclusive: true, auto_delete: true, nowait: false };
+    let declared = channel.queue_declare("".into(), options, FieldTable::default());
+    let queue = answer("declaring a queue", declared).await?.name().to_string();
+    for pattern in patterns {
+        bind(channel, &queue, &settings.exchange_events, pattern).await?;
+    }
+    Ok(queue)
 }
 
 /// Quorum: what is confirmed has been synced to disk, on a majority of the nodes.
-fn quorum_arguments() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-    // Were a length limit ever put on it by policy: new messages are refused, old ones are never dropped.
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments
+fn quorum_arguments() -> Vec<(&'static str, Argument)> {
+    vec![
+        ("x-queue-type", Argument::Text("quorum".into())),
+        ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+        // Were a length limit ever put on it by policy: new messages are refused, old ones are never dropped.
+        ("x-overflow", Argument::Text("reject-publish".into())),
+    ]
 }
 
-/// At-least-once: a message leaves the inbox only when the dead queue has it. (It insists on `reject-publish`.)
-fn inbox_arguments(dead: &str) -> FieldTable {
-    let mut arguments = quorum_arguments();
-    arguments.insert("x-dead-letter-exchange".into(), text(dead));
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    arguments
+/// Sees to it that everything is there as it must be, before any work begins.
+pub async fn prepare(settings: &BrokerSettings) -> Result<(), BrokerError> {
+    let connection = super::connect(settings, "pikou start").await?;
+    let channel = answer("opening a channel", connection.create_channel()).await?;
+    let declared = declare(&channel, settings).await;
+    super::close(connection).await;
+    declared
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
+/// Declares exchanges, queues and bindings: the inbox with its place for the dead, and the exchange of the events.
+pub async fn declare(channel: &Channel, settings: &BrokerSettings) -> Result<(), BrokerError> {
+    for Exchange { name, kind } in exchanges(settings) {
+        let kind = match kind {
+            Kind::Topic => ExchangeKind::Topic,
+            Kind::Fanout => ExchangeKind::Fanout,
+        };
+        exchange(channel, &name, kind).await?;
+    }
+    for Queue { name, arguments, exchange, routing_key } in queues(settings) {
+        let mut table = FieldTable::default();
+        for (argument, value) in arguments {
+            let value = match value {
+                Argument::Text(text) => AMQPValue::LongString(text.into()),
+                Argument::Number(number) => AMQPValue::LongInt(number),
+            };
+            table.insert(argument.into(), value);
+        }
+        queue(channel, &name, table).await?;
+        bind(channel, &name, &exchange, routing_key).await?;
+    }
+    Ok(())
 }
 
 async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
@@ -75,8 +158,8 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
 async fn bind(channel: &Channel, queue: &str, exchange: &str, pattern: &str) -> Result<(), BrokerError> {
     let queue = short("a queue's name", queue)?;
     let exchange = short("an exchange's name", exchange)?;
-    let bound =
-        channel.queue_bind(queue, exchange, pattern.into(), QueueBindOptions { nowait: false }, FieldTable::default());
+    let pattern = short("a routing pattern", pattern)?;
+    let bound = channel.queue_bind(queue, exchange, pattern, QueueBindOptions { nowait: false }, FieldTable::default());
     answer("binding a queue", bound).await
 }
 

@@ -50,14 +50,17 @@ pub async fn ingest(ctx: Context, file: &str, json: bool) -> Result<(), Failure>
              {repeated} repeated, {quarantined} quarantined"
         );
         if quarantined > 0 {
-            eprintln!("what was not understood is kept in the quarantine; messages are {}", MESSAGES.join(", "));
+            eprintln!(
+                "what was not understood is kept in the quarantine; see `pikou messages list`; messages are {}",
+                MESSAGES.join(", ")
+            );
         }
     }
     Ok(())
 }
 
 /// Tells what the command has done. Events that cannot go out now stay in the outbox, and that is said.
-async fn publish(ctx: &Context) -> usize {
+pub(super) async fn publish(ctx: &Context) -> usize {
     match relay::drain(ctx).await {
         Ok(published) => published,
         Err(error) => {

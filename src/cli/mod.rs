@@ -6,7 +6,12 @@
 mod account;
 mod commands;
 mod demo;
+mod events;
+mod keys;
+mod messages;
 mod print;
+mod publish;
+mod rebuild;
 mod serve;
 
 use std::future::Future;
@@ -18,8 +23,10 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, Settings};
+use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use keys::KeysCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -41,6 +48,16 @@ enum Command {
     Serve,
     /// Take messages from a file of JSON lines, or from stdin (`-`)
     Ingest { file: String },
+    /// Send messages from a file of JSON lines, or from stdin (`-`), to RabbitMQ, as an upstream system would
+    Publish {
+        file: String,
+        /// Attributes in headers and data in the body, instead of one JSON document
+        #[arg(long)]
+        binary: bool,
+    },
+    /// What pikou tells the world
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Fire a schedule for a day and hand its request files over; firing again finds the same run
     Run {
         /// Its name in the settings (`pikou config` shows them), e.g. beijing_resident_pension
@@ -56,10 +73,22 @@ enum Command {
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
     },
+    /// What could not be understood: look, replay, discard
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// The books as they stand, and whether they add up
     Account,
+    /// Take the whole message log of another database into the empty one of the settings; publishes nothing
+    Rebuild {
+        /// That database; it is only read. Leave the password to PGPASSWORD
+        #[arg(long, value_name = "DATABASE_URL")]
+        from: String,
+    },
     /// The settings in force, passwords masked
     Config,
+    /// The keys of what is encrypted in the database
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
     Demo(demo::DemoArgs),
 }
@@ -135,12 +164,19 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve => with_app(settings, async |ctx| serve::serve(ctx).await).await,
         Command::Ingest { file } => with_app(settings, async |ctx| commands::ingest(ctx, &file, json).await).await,
+        Command::Publish { file, binary } => {
+            let mode = if binary { Mode::Binary } else { Mode::Structured };
+            publish::publish(&settings, &file, mode, json).await
+        }
+        Command::Events(command) => events::events(&settings, command, json).await,
         Command::Run { schedule, date } => {
             with_app(settings, async |ctx| commands::run(ctx, &schedule, date, json).await).await
         }
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }
+        Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
+        Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {
@@ -149,6 +185,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
                 print!("{}", toml::to_string(&settings.in_force).map_err(anyhow::Error::from)?);
             }
             Ok(())
+        }
+        Command::Keys(KeysCommand::Rotate) => keys::rotate(&settings, json),
+        Command::Keys(KeysCommand::Status) => with_app(settings, async |ctx| keys::status(ctx, json).await).await,
+        Command::Keys(KeysCommand::Reencrypt) => with_app(settings, async |ctx| keys::reencrypt(ctx, json).await).await,
+        Command::Keys(KeysCommand::Remove { id }) => {
+            with_app(settings, async |ctx| keys::remove(ctx, &id, json).await).await
         }
         Command::Demo(args) => demo::demo(settings, args, json).await,
     }

@@ -33,6 +33,86 @@ pub fn grouped_yuan(sum: crate::domain::money::Money) -> String {
     format!("{}.{decimals}", grouped(yuan.parse().unwrap_or(0)))
 }
 
+/// Columns of a table are not cut below this.
+const COLUMN_MIN: usize = 8;
+
+/// A table that fits the terminal: the widest columns give way. Elsewhere than on a terminal nothing is cut.
+pub fn table(head: &[&str], rows: &[Vec<String>]) {
+    let stdout = std::io::stdout();
+    let room = if stdout.is_terminal() {
+        rustix::termios::tcgetwinsize(&stdout).map_or(80, |size| usize::from(size.ws_col).max(40))
+    } else {
+        usize::MAX
+    };
+    let mut out = stdout.lock();
+    for line in table_lines(head, rows, room) {
+        // A reader that has gone away is no reason to fail.
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+fn table_lines(head: &[&str], rows: &[Vec<String>], room: usize) -> Vec<String> {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let mut widths: Vec<usize> = head.iter().map(|name| width(name)).collect();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            widths[column] = widths[column].max(width(cell));
+        }
+    }
+    let gaps = 2 * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > room {
+        let Some(widest) = widths.iter_mut().max() else { break };
+        if *widest <= COLUMN_MIN {
+            break;
+        }
+        *widest -= 1;
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    std::iter::once(&head).chain(rows).map(line).collect()
+}
+
+/// A cell as wide as its column: filled with blanks, or cut with an ellipsis.
+fn padded(cell: &str, column: usize) -> String {
+    let mut text = String::new();
+    let cut = width(cell) > column;
+    let room = if cut { column.saturating_sub(1) } else { column };
+    let mut used = 0;
+    for c in cell.chars() {
+        if used + char_width(c) > room {
+            break;
+        }
+        used += char_width(c);
+        text.push(c);
+    }
+    if cut {
+        text.push('…');
+        used += 1;
+    }
+    text.extend(std::iter::repeat_n(' ', column.saturating_sub(used)));
+    text
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// Chinese characters take two places.
+fn char_width(c: char) -> usize {
+    if ('\u{1100}'..='\u{115f}').contains(&c) || ('\u{2e80}'..='\u{ffe6}').contains(&c) && c != '\u{fffd}' {
+        2
+    } else {
+        1
+    }
+}
+
+/// Text of a sender's, without what a terminal would obey.
+pub fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// A progress bar on a terminal, nothing elsewhere.
 pub fn bar(what: &str, length: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -43,4 +123,35 @@ pub fn bar(what: &str, length: u64) -> ProgressBar {
     bar.set_style(ProgressStyle::with_template(style).expect("a template of ours"));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_cut_to_its_room_where_it_is_widest_and_nowhere_else() {
+        let rows = vec![
+            vec!["1".to_owned(), "pikou.inbox#amount.set".to_owned(), "不是 JSON 的消息不能理解".to_owned()],
+            vec!["12345".to_owned(), "stdin:3".to_owned(), "missing".to_owned()],
+        ];
+        assert_eq!(
+            table_lines(&["id", "origin", "reason"], &rows, usize::MAX),
+            [
+                "id     origin                  reason",
+                "1      pikou.inbox#amount.set  不是 JSON 的消息不能理解",
+                "12345  stdin:3                 missing",
+            ]
+        );
+        let cut = table_lines(&["id", "origin", "reason"], &rows, 40);
+        assert_eq!(
+            cut,
+            [
+                "id     origin            reason",
+                "1      pikou.inbox#amo…  不是 JSON 的消…",
+                "12345  stdin:3           missing"
+            ]
+        );
+        assert!(cut.iter().all(|line| width(line) <= 40));
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::crypt::Algorithm;
 use crate::domain::insurance::{InsuranceType, Regions};
 use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
@@ -27,6 +28,8 @@ pub struct Settings {
     /// Folders of the settings are below it.
     pub data_folder: PathBuf,
     pub keys_file: PathBuf,
+    /// What new keys are made for.
+    pub keys_algorithm: Algorithm,
     pub database: Database,
     pub broker: Broker,
     pub intake: Intake,

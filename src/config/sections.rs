@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::Settings;
 use super::rules::{channels, cycles, regions, schedules};
+use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
@@ -43,6 +44,7 @@ struct Data {
 #[serde(deny_unknown_fields)]
 struct KeysSection {
     file: PathBuf,
+    algorithm: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -216,6 +218,8 @@ impl Tree {
             "log.level",
             "must be error, warn, info, debug, trace or a filter",
         );
+        let algorithm = Algorithm::from_name(&self.keys.algorithm);
+        check.that(algorithm.is_some(), "keys.algorithm", "must be aes-256-gcm or sm4-gcm");
         check.that(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
 
         let cycles = cycles(&self.insurance_types, &mut check);
@@ -242,8 +246,10 @@ impl Tree {
             }
         };
         let bank = bank.filter(|_| mistakes.len() == before)?;
+        let keys_algorithm = algorithm?;
         Some(Settings {
             keys_file: self.data.folder.join(self.keys.file),
+            keys_algorithm,
             data_folder: self.data.folder,
             database: self.database,
             broker: self.broker,

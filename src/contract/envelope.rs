@@ -1,5 +1,5 @@
 //! CloudEvents 1.0 in structured JSON: raw bytes come in, an [`Envelope`] or a reason for the quarantine goes out.
-//! Called by the intake for each message and by the outbox relay for each event.
+//! Called for each message by `binary.rs`, which knows the other mode, and for the times of events on their way out.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 pub const SHORT_TEXT_MAX: usize = 256;
 
 /// The attributes of a message and its data, not yet understood.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Envelope {
     pub source: String,
     pub id: String,
@@ -19,6 +19,18 @@ pub struct Envelope {
     pub data: Map<String, Value>,
     /// The whole message with sorted keys, by which "the same content again" is recognised.
     pub canonical: String,
+}
+
+/// Neither data nor content: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope")
+            .field("source", &self.source)
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why bytes are not a message we understand. Goes into the quarantine with the bytes; carries nothing personal:
@@ -42,9 +54,21 @@ pub enum NotUnderstoodCode {
     Conflict,
     /// The database refused the values: our reading let something through that it should not have.
     Unstorable,
+    /// The broker gave the message up before we had taken it.
+    DeadLetter,
 }
 
 impl NotUnderstoodCode {
+    pub const ALL: [NotUnderstoodCode; 7] = [
+        NotUnderstoodCode::TooBig,
+        NotUnderstoodCode::NotJson,
+        NotUnderstoodCode::NotAnEvent,
+        NotUnderstoodCode::UnknownType,
+        NotUnderstoodCode::WrongField,
+        NotUnderstoodCode::Conflict,
+        NotUnderstoodCode::Unstorable,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             NotUnderstoodCode::TooBig => "too_big",
@@ -54,6 +78,7 @@ impl NotUnderstoodCode {
             NotUnderstoodCode::WrongField => "wrong_field",
             NotUnderstoodCode::Conflict => "conflict",
             NotUnderstoodCode::Unstorable => "unstorable",
+            NotUnderstoodCode::DeadLetter => "dead_letter",
         }
     }
 }
@@ -66,15 +91,31 @@ impl NotUnderstood {
 
 /// Reads an event of at most `max_bytes`.
 pub fn read(raw: &[u8], max_bytes: usize) -> Result<Envelope, NotUnderstood> {
-    let fault = |code, reason: String, position: &str| NotUnderstood { code, reason, position: position.to_owned() };
-    if raw.len() > max_bytes {
-        let reason = format!("{} bytes, at most {max_bytes} are taken", raw.len());
-        return Err(fault(NotUnderstoodCode::TooBig, reason, ""));
-    }
-    let value: Value = serde_json::from_slice(raw).map_err(|error| {
+    from_json(json(raw, max_bytes)?)
+}
+
+pub(super) fn json(raw: &[u8], max_bytes: usize) -> Result<Value, NotUnderstood> {
+    fits(raw.len(), max_bytes)?;
+    serde_json::from_slice(raw).map_err(|error| {
         let position = format!("line {} column {}", error.line(), error.column());
         fault(NotUnderstoodCode::NotJson, format!("{:?} error", error.classify()), &position)
-    })?;
+    })
+}
+
+pub(super) fn fits(bytes: usize, max_bytes: usize) -> Result<(), NotUnderstood> {
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    let reason = format!("{bytes} bytes, at most {max_bytes} are taken");
+    Err(fault(NotUnderstoodCode::TooBig, reason, ""))
+}
+
+fn fault(code: NotUnderstoodCode, reason: String, position: &str) -> NotUnderstood {
+    NotUnderstood { code, reason, position: position.to_owned() }
+}
+
+/// The event that a JSON value is.
+pub(super) fn from_json(value: Value) -> Result<Envelope, NotUnderstood> {
     let canonical = serde_json::to_string(&value).expect("a value is JSON"); // keys are kept sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));

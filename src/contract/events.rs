@@ -5,13 +5,18 @@
 //! made of subject and sequence, so that an event published twice is recognised as the same.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::data::{
+    AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData, OrderData,
+    PaymentData, RequestFileData, ResultFileData, RunData, SkipData,
+};
 use super::envelope::wire_time;
-use super::refusal::RefusalCode;
+use super::words::*;
 
 macro_rules! event_types {
-    ($($variant:ident = $name:literal),* $(,)?) => {
+    ($($variant:ident = $name:literal: $kind:ident [$($always:literal),*]),* $(,)?) => {
         /// `routing key` = `as_str`; `type` = `pikou.<as_str>.v1`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum EventType { $($variant),* }
@@ -22,47 +27,58 @@ macro_rules! event_types {
             pub fn as_str(self) -> &'static str {
                 match self { $(EventType::$variant => $name),* }
             }
+
+            /// What its `data` is.
+            pub fn data(self) -> DataKind {
+                match self { $(EventType::$variant => DataKind::$kind),* }
+            }
+
+            /// Those fields of `data` that may be left out in general, but never in this type.
+            pub fn always(self) -> &'static [&'static str] {
+                match self { $(EventType::$variant => &[$($always),*]),* }
+            }
         }
     };
 }
 
+// Name, data, and the fields of it that this type always has.
 event_types! {
-    AmountSet = "amount.set",
-    AmountSuperseded = "amount.superseded",
-    AmountVoided = "amount.voided",
-    AmountVoidTooLate = "amount.void_too_late",
-    AmountFulfilled = "amount.fulfilled",
-    AmountHeld = "amount.held",
-    AmountReleased = "amount.released",
-    DeclarationAccepted = "declaration.accepted",
-    DeclarationWaiting = "declaration.waiting",
-    DeclarationPaying = "declaration.paying",
-    DeclarationPayableAgain = "declaration.payable_again",
-    DeclarationPaid = "declaration.paid",
-    DeclarationVoided = "declaration.voided",
-    DeclarationRejected = "declaration.rejected",
-    DeductionPlanned = "deduction.planned",
-    DeductionSkipped = "deduction.skipped",
-    DeductionSent = "deduction.sent",
-    DeductionSucceeded = "deduction.succeeded",
-    DeductionFailed = "deduction.failed",
-    DeductionUnknown = "deduction.unknown",
-    DeductionWithdrawn = "deduction.withdrawn",
-    PaymentStarted = "payment.started",
-    PaymentReported = "payment.reported",
-    PaymentRecorded = "payment.recorded",
-    PaymentFailed = "payment.failed",
-    RunPlanned = "run.planned",
-    RunSealed = "run.sealed",
-    RunSent = "run.sent",
-    RunClosed = "run.closed",
-    RequestFileDelivered = "request_file.delivered",
-    ResultFileApplied = "result_file.applied",
-    ResultFileRefused = "result_file.refused",
-    DiscrepancyOpened = "discrepancy.opened",
-    MessageRefused = "message.refused",
-    MessageStale = "message.stale",
-    MessageQuarantined = "message.quarantined",
+    AmountSet = "amount.set": Amount ["channel"],
+    AmountSuperseded = "amount.superseded": Amount ["channel"],
+    AmountVoided = "amount.voided": Amount ["channel"],
+    AmountVoidTooLate = "amount.void_too_late": Amount ["channel", "order_no", "if_succeeded", "if_failed"],
+    AmountFulfilled = "amount.fulfilled": Amount [],
+    AmountHeld = "amount.held": Amount ["hold_reason"],
+    AmountReleased = "amount.released": Amount ["channel"],
+    DeclarationAccepted = "declaration.accepted": Declaration [],
+    DeclarationWaiting = "declaration.waiting": Declaration [],
+    DeclarationPaying = "declaration.paying": Declaration [],
+    DeclarationPayableAgain = "declaration.payable_again": Declaration ["reason"],
+    DeclarationPaid = "declaration.paid": Declaration [],
+    DeclarationVoided = "declaration.voided": Declaration ["reason"],
+    DeclarationRejected = "declaration.rejected": Declaration ["reason"],
+    DeductionPlanned = "deduction.planned": Deduction [],
+    DeductionSkipped = "deduction.skipped": Skip [],
+    DeductionSent = "deduction.sent": Deduction ["file_name"],
+    DeductionSucceeded = "deduction.succeeded": Deduction [],
+    DeductionFailed = "deduction.failed": Deduction ["code", "class", "tried_again"],
+    DeductionUnknown = "deduction.unknown": Deduction ["code", "class"],
+    DeductionWithdrawn = "deduction.withdrawn": Deduction ["reason"],
+    PaymentStarted = "payment.started": Order [],
+    PaymentReported = "payment.reported": Order ["outcome"],
+    PaymentRecorded = "payment.recorded": Payment [],
+    PaymentFailed = "payment.failed": Order ["code"],
+    RunPlanned = "run.planned": Run [],
+    RunSealed = "run.sealed": Run [],
+    RunSent = "run.sent": Run [],
+    RunClosed = "run.closed": Run [],
+    RequestFileDelivered = "request_file.delivered": RequestFile [],
+    ResultFileApplied = "result_file.applied": ResultFile ["rows", "applied", "repeated", "discrepancies"],
+    ResultFileRefused = "result_file.refused": ResultFile ["refused", "reason"],
+    DiscrepancyOpened = "discrepancy.opened": Discrepancy [],
+    MessageRefused = "message.refused": Message ["source", "id", "code", "message_zh", "message_en"],
+    MessageStale = "message.stale": Message ["source", "id"],
+    MessageQuarantined = "message.quarantined": Message ["code", "quarantine_id", "reason", "position"],
 }
 
 /// One event, complete but not yet written.
@@ -70,7 +86,7 @@ event_types! {
 pub struct Event {
     pub kind: EventType,
     pub subject: Subject,
-    /// Strictly increasing for each subject: a consumer orders by it and ignores what is older.
+    /// 1, 2, 3 … for each subject: a consumer orders by it, ignores what is older and sees what it has missed.
     pub sequence: i64,
     /// What caused it: `message:<source>/<id>`, `run:<id>`, `result_file:<id>#<line>`, `time`.
     pub causation: String,
@@ -93,6 +109,11 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// A slash in the id is written `%2F`, so that two messages never read alike: sources hold slashes, too.
+    pub fn message(source: &str, id: &str) -> Subject {
+        Subject::Message(format!("{source}/{}", id.replace('%', "%25").replace('/', "%2F")))
+    }
+
     fn thing(&self) -> &'static str {
         match self {
             Subject::Amount { .. } => "amount",
@@ -123,269 +144,6 @@ impl std::fmt::Display for Subject {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Data {
-    Amount(AmountData),
-    Declaration(DeclarationData),
-    Deduction(DeductionData),
-    Skip(SkipData),
-    Order(OrderData),
-    Payment(PaymentData),
-    Run(RunData),
-    RequestFile(RequestFileData),
-    ResultFile(ResultFileData),
-    Discrepancy(DiscrepancyData),
-    Message(MessageData),
-}
-
-/// Sums are texts in yuan with two decimals, as everywhere on the wire.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct AmountData {
-    pub payer_id: String,
-    pub insurance_type: String,
-    pub valid_year: i16,
-    pub amount: String,
-    pub status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    /// `amount.held`: why nothing is deducted for the time being.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hold_reason: Option<String>,
-    /// `amount.void_too_late`: the order that is out and the file it is in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_no: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// `amount.void_too_late`: what happens either way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub if_succeeded: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub if_failed: Option<&'static str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DeclarationData {
-    pub declaration_no: String,
-    pub payer_id: String,
-    pub insurance_type: String,
-    pub kind: String,
-    pub period_from: String,
-    pub period_to: String,
-    pub amount: String,
-    pub channel: String,
-    /// 申报处理中, 申报成功 or 已作废.
-    pub public_status: &'static str,
-    pub paid: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DeductionData {
-    pub order_no: String,
-    pub payer_id: String,
-    pub declaration_no: String,
-    pub insurance_type: String,
-    pub period_from: String,
-    pub period_to: String,
-    pub amount: String,
-    pub run_id: i64,
-    pub gateway: String,
-    pub bank_code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// The gateway's code, its class (`retryable`, `final`, `unknown`) and what the payer should do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_step: Option<String>,
-    /// `deduction.failed`: whether a later run of the schedule tries again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tried_again: Option<bool>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SkipData {
-    pub run_id: i64,
-    pub payer_id: String,
-    pub insurance_type: String,
-    pub period_from: String,
-    pub period_to: String,
-    pub reason: String,
-    pub sentence: String,
-}
-
-/// An online order: its declarations succeed or fail together.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OrderData {
-    pub order_no: String,
-    pub payer_id: String,
-    pub gateway: &'static str,
-    pub method: &'static str,
-    pub channel: String,
-    pub amount: String,
-    pub declaration_nos: Vec<String>,
-    /// When the gateway takes no money for it any more.
-    pub expires_at: String,
-    /// `payment.reported`: what the channel said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway_txn_no: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paid_at: Option<String>,
-    /// The gateway's code, what it means and what the payer should do; `not_paid` for an order that was closed unpaid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_step: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PaymentData {
-    pub order_no: String,
-    pub payer_id: String,
-    pub declaration_no: String,
-    pub insurance_type: String,
-    pub kind: String,
-    pub period_from: String,
-    pub period_to: String,
-    pub amount: String,
-    pub gateway: String,
-    /// None for an online payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bank_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway_txn_no: Option<String>,
-    pub settled_at: String,
-    pub channel: String,
-    /// False while only the channel has reported it, and no file of the gateway has it yet.
-    pub confirmed: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct RunData {
-    pub run_id: i64,
-    pub schedule: String,
-    pub business_date: String,
-    pub slot: i16,
-    pub insurance_type: String,
-    pub period_from: String,
-    pub period_to: String,
-    pub state: String,
-    pub candidates: i64,
-    pub attempts: i64,
-    pub attempts_total: String,
-    pub skips: i64,
-    pub withdrawn: i64,
-    pub files: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RequestFileData {
-    pub run_id: i64,
-    pub gateway: String,
-    pub bank_code: String,
-    pub file_name: String,
-    pub items: i64,
-    pub total: String,
-    pub sha256: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ResultFileData {
-    pub result_file_id: i64,
-    pub gateway: String,
-    pub bank_code: String,
-    pub file_name: String,
-    pub sha256: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub applied: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repeated: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub discrepancies: Option<i64>,
-    /// `malformed`, `totals_differ` or `wrong_file`, with line and reason.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DiscrepancyData {
-    pub discrepancy_id: i64,
-    pub kind: String,
-    pub gateway: String,
-    /// None for an online payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bank_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result_file_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line_no: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_no: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payer_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount_ours: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount_theirs: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct MessageData {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payer_id: Option<String>,
-    /// A refusal's code, or why a message was not understood.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_zh: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_en: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quarantine_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub position: Option<String>,
-}
-
-impl MessageData {
-    pub fn refused(source: &str, id: &str, payer_id: Option<String>, code: RefusalCode) -> MessageData {
-        MessageData {
-            source: Some(source.to_owned()),
-            id: Some(id.to_owned()),
-            payer_id,
-            code: Some(code.as_str()),
-            message_zh: Some(code.chinese()),
-            message_en: Some(code.english()),
-            ..MessageData::default()
-        }
-    }
-}
-
 /// An event as it goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireEvent {
@@ -394,24 +152,40 @@ pub struct WireEvent {
     pub body: String,
 }
 
-#[derive(Serialize)]
-struct Wire<'a> {
+/// A CloudEvent (1.0, structured JSON) of pikou.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Wire<'a> {
+    #[schemars(schema_with = "specversion")]
     specversion: &'static str,
+    /// Thing, subject and sequence; the same again when the event is published again.
+    #[schemars(schema_with = "saying")]
     id: &'a str,
+    /// The installation.
+    #[schemars(schema_with = "text")]
     source: &'a str,
     #[serde(rename = "type")]
+    #[schemars(schema_with = "text")]
     kind: String,
+    #[schemars(schema_with = "instant")]
     time: String,
+    #[schemars(schema_with = "saying")]
     subject: String,
+    #[schemars(schema_with = "datacontenttype")]
     datacontenttype: &'static str,
+    /// 1, 2, 3 … for each subject.
+    #[schemars(schema_with = "number")]
     sequence: i64,
+    /// The message, run, file and line that caused it, or `time`.
+    #[schemars(schema_with = "saying")]
     causation: &'a str,
+    #[schemars(schema_with = "anything")]
     data: &'a Data,
 }
 
 impl Event {
     /// `source` is the URI by which this installation is known (`events.source`).
     pub fn to_wire(&self, source: &str) -> WireEvent {
+        debug_assert_eq!(self.kind.data(), self.data.kind(), "{}", self.kind.as_str());
         let subject = self.subject.to_string();
         let id = format!("{}/{subject}/{}", self.subject.thing(), self.sequence);
         let wire = Wire {
@@ -434,6 +208,14 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_messages_never_have_one_subject() {
+        let of = |source, id| Subject::message(source, id).to_string();
+        assert_eq!(of("//a.example", "2026-1"), "//a.example/2026-1");
+        assert_ne!(of("//a", "b/c"), of("//a/b", "c"));
+        assert_ne!(of("//a", "b%2Fc"), of("//a", "b/c"));
+    }
 
     #[test]
     fn an_event_goes_out_as_a_cloud_event_named_by_subject_and_sequence() {

@@ -1,9 +1,15 @@
 //! What other systems see of us: the only place where the wire's JSON is read and written.
 //!
 //! [`envelope`] is CloudEvents 1.0, [`inbound`] the messages we take, [`refusal`] what we answer when the rules
-//! say no, [`events`] what we tell the world.
+//! say no, [`events`] what we tell the world, and [`data`] what each of them says. [`schemas`] writes the JSON Schemas
+//! of both from the same types and words.
 
+pub mod binary;
+pub mod data;
 pub mod envelope;
 pub mod events;
 pub mod inbound;
+mod message_fields;
 pub mod refusal;
+pub mod schemas;
+mod words;

@@ -22,13 +22,15 @@ pub struct Account {
 /// Messages by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Messages {
-    /// Everything that was taken from the queue or a file, each delivery counted.
+    /// Everything that was taken from the queue, a file or the quarantine, each delivery counted: a replay is a further
+    /// delivery of its own.
     pub received: i64,
     pub accepted: i64,
     pub refused: i64,
     pub stale: i64,
     pub waiting: i64,
     pub repeated: i64,
+    /// Deliveries that were not understood: first ones, the same again, and replays.
     pub quarantined: i64,
 }
 

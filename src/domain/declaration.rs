@@ -52,6 +52,8 @@ pub enum PublicStatus {
 }
 
 impl PublicStatus {
+    pub const ALL: [PublicStatus; 3] = [PublicStatus::Processing, PublicStatus::Accepted, PublicStatus::Voided];
+
     pub fn as_str(self) -> &'static str {
         match self {
             PublicStatus::Processing => "申报处理中",

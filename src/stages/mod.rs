@@ -9,26 +9,33 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
+//! | [`quarantine`] | what was not understood | a person's decision on it |
+//! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
+//! | [`rekey`] | values of older keys | the same values under the current key |
 //!
 //! No stage calls another: the row's state is the only hand-off, so a crash, a second worker and a missed tick are
 //! all the same case. Only stages open transactions, and no network or file hand-over happens inside one.
 
 use std::sync::Arc;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::crypt::{Keys, SealedError};
-use crate::store::{self, Family};
+use crate::crypt::{Keys, Ring, SealedError};
+use crate::store::{self, Family, gates};
 
+pub mod aside;
 pub mod deliver;
 pub mod firing;
 pub mod intake;
 pub mod lease;
 pub mod plan;
 pub mod publish;
+pub mod quarantine;
+pub mod rebuild;
 pub mod reconcile;
+pub mod rekey;
 pub mod seal;
 pub mod telling;
 
@@ -48,6 +55,21 @@ impl Context {
     /// connection would return to the pool inside it.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StageError> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// The keys that this transaction may seal values with. To be asked before it locks a row. A key that is retired
+    /// in the database is never used again, also by a worker that has not heard of its successor.
+    pub async fn sealer(&self, tx: &mut PgConnection) -> Result<Arc<Ring>, StageError> {
+        let ring = self.keys.current();
+        if gates::may_seal(tx, ring.key_id()).await? {
+            return Ok(ring);
+        }
+        let ring = self.keys.look();
+        if gates::may_seal(tx, ring.key_id()).await? {
+            return Ok(ring);
+        }
+        let what = format!("key {} is retired, but the current one in this worker's key file", ring.key_id());
+        Err(StageError::Later { what, source: None })
     }
 
     /// A transaction that reads everything as of one moment and writes nothing.
@@ -91,6 +113,11 @@ impl StageError {
 impl From<sqlx::Error> for StageError {
     fn from(error: sqlx::Error) -> StageError {
         match store::family(&error) {
+            // The pool does not say what each of its attempts has met.
+            Family::Later if matches!(error, sqlx::Error::PoolTimedOut) => {
+                let what = "no connection to the database: it is away, or all connections are in use".into();
+                StageError::Later { what, source: None }
+            }
             Family::Later => StageError::Later { what: "the database".into(), source: Some(Box::new(error)) },
             Family::Data => StageError::Data(error),
             Family::Broken => {
@@ -107,9 +134,11 @@ impl From<SealedError> for StageError {
     }
 }
 
-/// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there;
-/// builds without debug assertions, which is to say every release, do not contain it.
+/// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there, and
+/// `PIKOU_PANIC_AT=name` lets it panic; builds without debug assertions, which is to say every release, do not contain it.
 pub fn crash_point(name: &str) {
+    #[cfg(debug_assertions)]
+    assert!(std::env::var("PIKOU_PANIC_AT").as_deref() != Ok(name), "told to panic at {name}");
     #[cfg(debug_assertions)]
     if std::env::var("PIKOU_DIE_AT").is_ok_and(|at| at == name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

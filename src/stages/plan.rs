@@ -100,7 +100,6 @@ fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run)
         step: step.decimal(),
         tiers,
         in_window: rule.window(Year(run.valid_year), run.business_date) == Window::Open,
-        tell_planned: ctx.settings.events.deduction_planned,
         tell_skipped: ctx.settings.events.deduction_skipped,
     }
 }

@@ -6,6 +6,7 @@
 //! *Commits:* the mark, after every event of the rows was confirmed. *If it dies:* between confirm and mark the same
 //! events go out again with the same ids, subjects and sequences; a consumer recognises them.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Context, StageError, crash_point, telling};
@@ -13,13 +14,12 @@ use crate::broker::jsonl::JsonLines;
 use crate::broker::{Outgoing, Publisher};
 use crate::contract::envelope::wire_time;
 use crate::contract::events::{
-    AmountData, Data, DeductionData, DiscrepancyData, Event, EventType, PaymentData, SkipData, Subject, WireEvent,
+    AmountData, Data, DeductionNews, DiscrepancyData, Event, EventType, PaymentData, SkipData, Subject, WireEvent,
 };
 use crate::domain::eligibility::SkipReason;
-use crate::store::declarations::DeclarationRecord;
 use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
 use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
-use telling::{declaration_changed, wire_sum};
+use telling::{declaration_changed, declaration_of, deduction, wire_sum};
 
 /// Outbox rows taken at a time, and events after which no further row is: the broker's confirms are waited for each time.
 const ROWS_MAX: i64 = 64;
@@ -127,20 +127,20 @@ async fn planned(connection: &mut PgConnection, range: &Range, promised: usize) 
     let causation = format!("run:{}", range.scope_id);
     let rows = ranges::planned(connection, range).await?;
     let filed = |row: &AttemptRow| row.declaration_no.strip_prefix('D') == row.order_no.strip_prefix('P');
-    // Whether deduction.planned was to be told is known from the count: the setting may have changed since.
+    // Whether deduction.planned was to be told is known from the count.
     let with_planned = promised > rows.len() + rows.iter().filter(|row| filed(row)).count();
     let mut events = Vec::with_capacity(promised);
     for row in &rows {
-        let declared =
-            |kind, sequence| declaration_changed(kind, &declaration(row, sequence, ""), &causation, range.created_at);
+        let declared = |kind, sequence| {
+            declaration_changed(kind, &declaration_of(row, sequence, ""), &causation, range.created_at)
+        };
         if filed(row) {
             events.push(declared(EventType::DeclarationAccepted, row.declaration_sequence - 1));
         }
         events.push(declared(EventType::DeclarationPaying, row.declaration_sequence));
         if with_planned {
-            let mut event = deduction(EventType::DeductionPlanned, row, 1, &causation);
-            event.time = range.created_at;
-            events.push(event);
+            let kind = EventType::DeductionPlanned;
+            events.push(deduction(kind, row, 1, &causation, range.created_at, DeductionNews::default()));
         }
     }
     Ok(events)
@@ -172,10 +172,10 @@ async fn skipped(connection: &mut PgConnection, range: &Range) -> Result<Vec<Eve
 
 async fn sent(connection: &mut PgConnection, range: &Range) -> Result<Vec<Event>, StageError> {
     let rows = ranges::sent(connection, range).await?;
-    let event = |row: &AttemptRow| {
-        let mut event = deduction(EventType::DeductionSent, row, 2, &format!("run:{}", row.run_id));
-        event.time = range.created_at;
-        event
+    let event = |row: &ranges::SentRow| {
+        let causation = format!("run:{}", row.attempt.run_id);
+        let (kind, none) = (EventType::DeductionSent, DeductionNews::default());
+        deduction(kind, &row.attempt, row.sequence, &causation, range.created_at, none)
     };
     Ok(rows.iter().map(event).collect())
 }
@@ -198,54 +198,36 @@ async fn results(ctx: &Context, connection: &mut PgConnection, range: &Range) ->
 }
 
 fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
-    let attempt = AttemptRow {
-        order_no: row.order_no.clone(),
-        payer_id: row.payer_id.clone(),
-        run_id: row.run_id,
-        declaration_no: row.declaration_no.clone(),
-        declaration_sequence: row.declaration_sequence,
-        amount: row.amount,
-        insurance_type: row.insurance_type.clone(),
-        kind: row.kind.clone(),
-        channel: row.channel.clone(),
-        period_from: row.period_from.clone(),
-        period_to: row.period_to.clone(),
-        gateway: row.gateway.clone(),
-        bank_code: row.bank_code.clone(),
-        file_name: None,
-    };
-    let mut succeeded = deduction(EventType::DeductionSucceeded, &attempt, row.sequence, causation);
-    succeeded.time = row.booked_at;
+    let (attempt, time, none) = (&row.attempt, row.booked_at, DeductionNews::default());
+    let succeeded = deduction(EventType::DeductionSucceeded, attempt, row.sequence, causation, time, none);
     let recorded = Event {
         kind: EventType::PaymentRecorded,
-        subject: Subject::Order(row.order_no.clone()),
+        subject: Subject::Order(attempt.order_no.clone()),
         sequence: row.sequence + 1,
         causation: causation.to_owned(),
-        time: row.booked_at,
+        time,
         data: Data::Payment(PaymentData {
-            order_no: row.order_no.clone(),
-            payer_id: row.payer_id.clone(),
-            declaration_no: row.declaration_no.clone(),
-            insurance_type: row.insurance_type.clone(),
-            kind: row.kind.clone(),
-            period_from: row.period_from.clone(),
-            period_to: row.period_to.clone(),
-            amount: wire_sum(row.amount),
-            gateway: row.gateway.clone(),
-            bank_code: Some(row.bank_code.clone()),
+            order_no: attempt.order_no.clone(),
+            payer_id: attempt.payer_id.clone(),
+            declaration_no: attempt.declaration_no.clone(),
+            insurance_type: attempt.insurance_type.clone(),
+            kind: attempt.kind.clone(),
+            period_from: attempt.period_from.clone(),
+            period_to: attempt.period_to.clone(),
+            amount: wire_sum(attempt.amount),
+            gateway: attempt.gateway.clone(),
+            bank_code: Some(attempt.bank_code.clone()),
             gateway_txn_no: row.gateway_txn_no.clone(),
             settled_at: wire_time(row.settled_at),
-            channel: row.channel.clone(),
+            channel: attempt.channel.clone(),
             confirmed: true,
         }),
     };
-    let record = declaration(&attempt, row.declaration_sequence, "");
-    let paid = declaration_changed(EventType::DeclarationPaid, &record, causation, row.booked_at);
+    let record = declaration_of(attempt, attempt.declaration_sequence, "");
+    let paid = declaration_changed(EventType::DeclarationPaid, &record, causation, time);
     let mut events = vec![succeeded, recorded, paid];
     if let Some(sequence) = row.amount_sequence {
-        let mut event = amount(EventType::AmountFulfilled, &attempt, row.valid_year, sequence, causation);
-        event.time = row.booked_at;
-        events.push(event);
+        events.push(amount(EventType::AmountFulfilled, attempt, row.valid_year, sequence, causation, time));
     }
     events
 }
@@ -256,26 +238,23 @@ fn outcome_events(ctx: &Context, row: &OutcomeRow, causation: &str) -> Vec<Event
     let meaning = bank.and_then(|bank| bank.codes().meaning(&row.code)).filter(|all| all.class.as_str() == row.class);
     let failed = row.declaration_state.is_some();
     let kind = if failed { EventType::DeductionFailed } else { EventType::DeductionUnknown };
-    let mut event = deduction(kind, &row.attempt, row.sequence, causation);
-    event.time = row.booked_at;
-    if let Data::Deduction(data) = &mut event.data {
-        data.code = Some(row.code.clone());
-        data.class = Some(row.class.clone());
-        data.reason = meaning.map(|meaning| meaning.reason.clone());
-        data.next_step = meaning.map(|meaning| meaning.next_step.clone()).filter(|step| !step.is_empty());
-        data.tried_again = failed.then_some(row.tried_again);
-    }
-    let mut events = vec![event];
+    let said = DeductionNews {
+        code: Some(row.code.clone()),
+        class: Some(row.class.clone()),
+        reason: meaning.map(|meaning| meaning.reason.clone()),
+        next_step: meaning.map(|meaning| meaning.next_step.clone()).filter(|step| !step.is_empty()),
+        tried_again: failed.then_some(row.tried_again),
+    };
+    let mut events = vec![deduction(kind, &row.attempt, row.sequence, causation, row.booked_at, said)];
     if let (Some(state), Some(sequence)) = (&row.declaration_state, row.outcome_declaration_sequence) {
         let kind = if state == "voided" { EventType::DeclarationVoided } else { EventType::DeclarationPayableAgain };
         let reason = if state == "voided" { "setting_changed" } else { "deduction_failed" };
-        let record = declaration(&row.attempt, sequence, reason);
+        let record = declaration_of(&row.attempt, sequence, reason);
         events.push(declaration_changed(kind, &record, causation, row.booked_at));
     }
     if let Some(sequence) = row.amount_sequence {
-        let mut event = amount(EventType::AmountHeld, &row.attempt, row.valid_year, sequence, causation);
-        event.time = row.booked_at;
-        events.push(event);
+        let (kind, attempt) = (EventType::AmountHeld, &row.attempt);
+        events.push(amount(kind, attempt, row.valid_year, sequence, causation, row.booked_at));
     }
     events
 }
@@ -308,51 +287,14 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
     Ok(rows.iter().map(event).collect())
 }
 
-fn declaration(row: &AttemptRow, sequence: i64, reason: &str) -> DeclarationRecord {
-    DeclarationRecord {
-        declaration_no: row.declaration_no.clone(),
-        payer_id: row.payer_id.clone(),
-        insurance_type: row.insurance_type.clone(),
-        kind: row.kind.clone(),
-        period_from: row.period_from.clone(),
-        period_to: row.period_to.clone(),
-        amount: row.amount,
-        channel: row.channel.clone(),
-        sequence,
-        reason: reason.to_owned(),
-    }
-}
-
-/// The time is the caller's to set: that of the row, so that a repeated event is the same.
-fn deduction(kind: EventType, row: &AttemptRow, sequence: i64, causation: &str) -> Event {
-    Event {
-        kind,
-        subject: Subject::Order(row.order_no.clone()),
-        sequence,
-        causation: causation.to_owned(),
-        time: chrono::DateTime::UNIX_EPOCH,
-        data: Data::Deduction(DeductionData {
-            order_no: row.order_no.clone(),
-            payer_id: row.payer_id.clone(),
-            declaration_no: row.declaration_no.clone(),
-            insurance_type: row.insurance_type.clone(),
-            period_from: row.period_from.clone(),
-            period_to: row.period_to.clone(),
-            amount: wire_sum(row.amount),
-            run_id: row.run_id,
-            gateway: row.gateway.clone(),
-            bank_code: row.bank_code.clone(),
-            file_name: row.file_name.clone(),
-            code: None,
-            class: None,
-            reason: None,
-            next_step: None,
-            tried_again: None,
-        }),
-    }
-}
-
-fn amount(kind: EventType, row: &AttemptRow, valid_year: i16, sequence: i64, causation: &str) -> Event {
+fn amount(
+    kind: EventType,
+    row: &AttemptRow,
+    valid_year: i16,
+    sequence: i64,
+    causation: &str,
+    time: DateTime<Utc>,
+) -> Event {
     let (payer_id, insurance_type) = (row.payer_id.clone(), row.insurance_type.clone());
     let held = kind == EventType::AmountHeld;
     Event {
@@ -360,7 +302,7 @@ fn amount(kind: EventType, row: &AttemptRow, valid_year: i16, sequence: i64, cau
         subject: Subject::Amount { payer_id: payer_id.clone(), insurance_type: insurance_type.clone(), valid_year },
         sequence,
         causation: causation.to_owned(),
-        time: chrono::DateTime::UNIX_EPOCH,
+        time,
         data: Data::Amount(AmountData {
             payer_id,
             insurance_type,

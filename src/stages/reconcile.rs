@@ -45,8 +45,8 @@ impl Outcome {
 /// Takes a file in and applies it.
 pub async fn reconcile(ctx: &Context, bank: &BankFile, file_name: &str, bytes: &[u8]) -> Result<Outcome, StageError> {
     let sha256 = Sha256::digest(bytes);
-    let content = ctx.keys.seal(Purpose::FileContent, bytes);
     let mut tx = ctx.begin().await?;
+    let content = ctx.sealer(&mut tx).await?.seal(Purpose::FileContent, bytes);
     let (file, _) =
         result_files::find_or_keep(&mut tx, "bank", bank.bank_code(), file_name, &sha256, &content, ctx.clock.now())
             .await?;

@@ -77,6 +77,7 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
 
     let now = ctx.clock.now();
     let mut tx = ctx.begin().await?;
+    let sealer = ctx.sealer(&mut tx).await?;
     lease.lock(ctx, &mut tx).await?;
     if request_files::lock(&mut tx, file.file_id).await?.state != "open" {
         return Ok(0);
@@ -103,7 +104,7 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
         request_files::set_empty(&mut tx, file.file_id).await?;
     } else {
         let sha256 = Sha256::digest(&rendered.bytes);
-        let content = ctx.keys.seal(Purpose::FileContent, &rendered.bytes);
+        let content = sealer.seal(Purpose::FileContent, &rendered.bytes);
         request_files::set_sealed(&mut tx, file.file_id, count, total, &sha256, &content, now).await?;
     }
     tx.commit().await?;

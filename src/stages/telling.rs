@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use crate::contract::events::{
-    Data, DeclarationData, DeductionData, Event, EventType, RequestFileData, RunData, Subject,
+    Data, DeclarationData, DeductionData, DeductionNews, Event, EventType, RequestFileData, RunData, Subject,
 };
 use crate::crypt::hex;
 use crate::domain::declaration::PublicStatus;
 use crate::domain::money::Money;
 use crate::store::attempts::Withdrawn;
 use crate::store::declarations::DeclarationRecord;
+use crate::store::ranges::AttemptRow;
 use crate::store::request_files::RequestFile;
 use crate::store::runs::Run;
 
@@ -18,14 +19,21 @@ pub fn wire_sum(value: rust_decimal::Decimal) -> String {
     Money::from_decimal(value).map_or_else(|_| value.to_string(), |money| money.to_string())
 }
 
-/// The two events of a withdrawal: that of the order and that of its declaration.
-pub fn withdrawn(row: &Withdrawn, causation: &str, now: DateTime<Utc>) -> [Event; 2] {
-    let deduction = Event {
-        kind: EventType::DeductionWithdrawn,
+/// An event about a batch order. What only some of them say is the caller's to add.
+pub fn deduction(
+    kind: EventType,
+    row: &AttemptRow,
+    sequence: i64,
+    causation: &str,
+    time: DateTime<Utc>,
+    more: DeductionNews,
+) -> Event {
+    Event {
+        kind,
         subject: Subject::Order(row.order_no.clone()),
-        sequence: row.sequence,
+        sequence,
         causation: causation.to_owned(),
-        time: now,
+        time,
         data: Data::Deduction(DeductionData {
             order_no: row.order_no.clone(),
             payer_id: row.payer_id.clone(),
@@ -37,15 +45,15 @@ pub fn withdrawn(row: &Withdrawn, causation: &str, now: DateTime<Utc>) -> [Event
             run_id: row.run_id,
             gateway: row.gateway.clone(),
             bank_code: row.bank_code.clone(),
-            file_name: None,
-            code: None,
-            class: None,
-            reason: Some(row.reason.clone()),
-            next_step: None,
-            tried_again: None,
+            file_name: row.file_name.clone(),
+            news: more,
         }),
-    };
-    let declaration = DeclarationRecord {
+    }
+}
+
+/// The declaration of an attempt, for its event.
+pub fn declaration_of(row: &AttemptRow, sequence: i64, reason: &str) -> DeclarationRecord {
+    DeclarationRecord {
         declaration_no: row.declaration_no.clone(),
         payer_id: row.payer_id.clone(),
         insurance_type: row.insurance_type.clone(),
@@ -54,15 +62,22 @@ pub fn withdrawn(row: &Withdrawn, causation: &str, now: DateTime<Utc>) -> [Event
         period_to: row.period_to.clone(),
         amount: row.amount,
         channel: row.channel.clone(),
-        sequence: row.declaration_sequence,
-        reason: row.reason.clone(),
-    };
+        sequence,
+        reason: reason.to_owned(),
+    }
+}
+
+/// The two events of a withdrawal: that of the order and that of its declaration.
+pub fn withdrawn(row: &Withdrawn, causation: &str, now: DateTime<Utc>) -> [Event; 2] {
+    let why = DeductionNews { reason: Some(row.reason.clone()), ..DeductionNews::default() };
+    let order = deduction(EventType::DeductionWithdrawn, &row.attempt, row.sequence, causation, now, why);
+    let declaration = declaration_of(&row.attempt, row.attempt.declaration_sequence, &row.reason);
     let kind = if row.declaration_state == "voided" {
         EventType::DeclarationVoided
     } else {
         EventType::DeclarationPayableAgain
     };
-    [deduction, declaration_changed(kind, &declaration, causation, now)]
+    [order, declaration_changed(kind, &declaration, causation, now)]
 }
 
 /// An event about a declaration, with the public status that goes with it.

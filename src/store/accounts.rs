@@ -33,7 +33,8 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
         not_ours: row.get(4),
     };
     let row = sqlx::query(
-        "SELECT COALESCE(sum(events), 0)::bigint, COALESCE(sum(events) FILTER (WHERE published_at IS NOT NULL), 0)::bigint FROM outbox",
+        "SELECT COALESCE(sum(events), 0)::bigint, COALESCE(sum(events) FILTER (WHERE published_at IS NOT NULL), 0)::bigint
+         FROM outbox WHERE NOT withheld",
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -46,7 +47,8 @@ async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
         "SELECT (SELECT COALESCE(sum(deliveries), 0)::bigint FROM intake_batches),
                 count(*) FILTER (WHERE outcome = 'accepted'), count(*) FILTER (WHERE outcome = 'refused'),
                 count(*) FILTER (WHERE outcome = 'stale'), count(*) FILTER (WHERE outcome = 'waiting'),
-                COALESCE(sum(repeated), 0)::bigint, (SELECT count(*) FROM quarantine)
+                COALESCE(sum(repeated), 0)::bigint,
+                (SELECT COALESCE(sum(1 + repeated + replays), 0)::bigint FROM quarantine)
          FROM messages",
     )
     .fetch_one(tx)

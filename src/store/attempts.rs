@@ -2,30 +2,19 @@
 
 use std::sync::LazyLock;
 
-use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::ranges::AttemptRow;
 use crate::domain::attempt::Withdrawal;
 
-/// An attempt that was withdrawn, with what became of its declaration.
+/// An attempt that was withdrawn, with what became of its declaration (whose sequence is the attempt row's here).
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Withdrawn {
-    pub order_no: String,
-    pub payer_id: String,
-    pub run_id: i64,
-    pub declaration_no: String,
-    pub amount: Decimal,
-    pub insurance_type: String,
-    pub kind: String,
-    pub channel: String,
-    pub period_from: String,
-    pub period_to: String,
     pub reason: String,
     pub sequence: i64,
     pub declaration_state: String,
-    pub declaration_sequence: i64,
-    pub gateway: String,
-    pub bank_code: String,
+    #[sqlx(flatten)]
+    pub attempt: AttemptRow,
 }
 
 // Two texts of one statement: with one text for both, the plan for a few payers would be that for a whole run.
@@ -71,7 +60,7 @@ pub async fn withdraw_items(
              FROM items i
              WHERE d.declaration_no = i.declaration_no AND d.payer_id = i.payer_id
          )
-         SELECT * FROM items ORDER BY order_no",
+         SELECT *, NULL AS file_name FROM items ORDER BY order_no",
     )
     .bind(order_nos)
     .bind(reason.as_str())

@@ -44,11 +44,12 @@ pub async fn load(
     .bind(types)
     .fetch_all(tx)
     .await?;
-    let read = |row: &sqlx::postgres::PgRow| {
-        let order = FactOrder { time: row.get(4), id: row.get(5) };
-        (row.get(0), row.get(1), Enrolment { division_code: row.get(2), category: row.get(3), order })
-    };
-    Ok(rows.iter().map(read).collect())
+    Ok(rows.iter().map(decode).collect())
+}
+
+fn decode(row: &sqlx::postgres::PgRow) -> (String, String, Enrolment) {
+    let order = FactOrder { time: row.get(4), id: row.get(5) };
+    (row.get(0), row.get(1), Enrolment { division_code: row.get(2), category: row.get(3), order })
 }
 
 /// Replaces what is stored of a key.
@@ -86,4 +87,40 @@ pub async fn write(tx: &mut PgConnection, rows: &[&EnrolmentRow], stored: Stored
         .execute(tx)
         .await
         .map(drop)
+}
+
+/// What was known of these enrolments before the newest word, as (payer, insurance type, enrolment), oldest first.
+pub async fn earlier(
+    tx: &mut PgConnection,
+    payers: &[&str],
+    types: &[&str],
+) -> sqlx::Result<Vec<(String, String, Enrolment)>> {
+    let rows = sqlx::query(
+        "SELECT e.payer_id, e.insurance_type, e.division_code, e.category, e.fact_time, e.fact_id
+         FROM unnest($1::text[], $2::text[]) AS k (payer_id, insurance_type)
+         JOIN earlier_enrolments e ON e.payer_id = k.payer_id AND e.insurance_type = k.insurance_type
+         ORDER BY e.fact_time, e.fact_id",
+    )
+    .bind(payers)
+    .bind(types)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.iter().map(decode).collect())
+}
+
+/// Keeps what is no longer, or never was, the newest word.
+pub async fn insert_earlier(tx: &mut PgConnection, rows: &[(String, String, Enrolment)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO earlier_enrolments (payer_id, insurance_type, division_code, category, fact_time, fact_id)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])",
+    )
+    .bind(rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.division_code.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.category.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.order.time).collect::<Vec<DateTime<Utc>>>())
+    .bind(rows.iter().map(|row| row.2.order.id.as_str()).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
 }

@@ -173,6 +173,47 @@ pub async fn answer_waiting(tx: &mut PgConnection, answers: &[(&str, &str, &str,
     .map(drop)
 }
 
+/// Gives the end of each wait its place in the order of the log; the caller has the locks under which it is judged.
+pub async fn end_waits(tx: &mut PgConnection, keys: &[(String, String)]) -> sqlx::Result<()> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) = keys.iter().map(|(source, id)| (source.as_str(), id.as_str())).unzip();
+    sqlx::query(
+        "UPDATE messages m SET wait_ended_seq = k.place
+         FROM (SELECT source, id, nextval(pg_get_serial_sequence('messages', 'seq')) AS place
+               FROM unnest($1::text[], $2::text[]) AS u (source, id)) k
+         WHERE m.source = k.source AND m.id = k.id",
+    )
+    .bind(sources)
+    .bind(ids)
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// The given messages that wait, in the order given.
+pub async fn waits_of(tx: &mut PgConnection, keys: &[(String, String)]) -> sqlx::Result<Vec<Waiting>> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) = keys.iter().map(|(source, id)| (source.as_str(), id.as_str())).unzip();
+    let rows = sqlx::query(
+        "SELECT m.source, m.id, m.raw, m.wait_for
+         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, id, place)
+         JOIN messages m ON m.source = k.source AND m.id = k.id AND m.outcome = 'waiting' ORDER BY k.place",
+    )
+    .bind(sources)
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.iter().map(waiting_row).collect())
+}
+
+/// Notes that a batch of deliveries was taken.
+pub async fn note_batch(tx: &mut PgConnection, taken_at: DateTime<Utc>, deliveries: usize) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO intake_batches (taken_at, deliveries) VALUES ($1, $2)")
+        .bind(taken_at)
+        .bind(deliveries as i32)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
 /// Deliveries taken so far.
 pub async fn deliveries(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT COALESCE(sum(deliveries), 0)::bigint FROM intake_batches").fetch_one(connection).await

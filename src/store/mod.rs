@@ -17,9 +17,11 @@ pub mod online_orders;
 pub mod outbox;
 pub mod quarantine;
 pub mod ranges;
+pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
 pub mod runs;
+pub mod sealed_values;
 
 /// The migrations, in the binary.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::outbox::Range;
 
-/// An attempt as it was planned and sent.
+/// An attempt as its events show it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct AttemptRow {
     pub order_no: String,
@@ -42,11 +42,21 @@ pub async fn planned(connection: &mut PgConnection, range: &Range) -> sqlx::Resu
     rows(connection, sql, range).await
 }
 
+/// An attempt that was sent, with the sequence of that event: the second about the order, or the first where the run
+/// does not tell what it planned.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SentRow {
+    pub sequence: i64,
+    #[sqlx(flatten)]
+    pub attempt: AttemptRow,
+}
+
 /// Attempts in a delivered file, between two order numbers.
-pub async fn sent(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<AttemptRow>> {
+pub async fn sent(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<SentRow>> {
     let sql = format!(
-        "SELECT {ATTEMPT}, f.file_name
+        "SELECT {ATTEMPT}, f.file_name, 1 + r.tells_planned::int::bigint AS sequence
          FROM request_files f
+         JOIN runs r ON r.run_id = f.run_id
          JOIN attempts a ON a.run_id = f.run_id AND a.order_no BETWEEN $2 AND $3 AND a.state <> 'withdrawn'
          JOIN declarations d ON d.declaration_no = a.declaration_no AND d.payer_id = a.payer_id
          JOIN run_lanes l ON l.run_id = a.run_id AND l.lane = a.lane
@@ -75,36 +85,25 @@ pub async fn skipped(connection: &mut PgConnection, range: &Range) -> sqlx::Resu
     rows(connection, sql.to_owned(), range).await
 }
 
-/// A booked success.
+/// A booked success. What is paid is what the settlement says, which is what the attempt asked for.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct SettlementRow {
     pub line_no: i64,
-    pub order_no: String,
-    pub payer_id: String,
-    pub run_id: i64,
-    pub declaration_no: String,
-    pub insurance_type: String,
-    pub kind: String,
-    pub period_from: String,
-    pub period_to: String,
     pub valid_year: i16,
-    pub amount: Decimal,
-    pub channel: String,
-    pub gateway: String,
-    pub bank_code: String,
     pub gateway_txn_no: Option<String>,
     pub settled_at: DateTime<Utc>,
     pub booked_at: DateTime<Utc>,
     pub sequence: i64,
-    pub declaration_sequence: i64,
     pub amount_sequence: Option<i64>,
+    #[sqlx(flatten)]
+    pub attempt: AttemptRow,
 }
 
 /// Settlements of a result file, between two lines.
 pub async fn settled(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<SettlementRow>> {
     let sql = "SELECT s.line_no, s.order_no, s.payer_id, a.run_id, s.declaration_no, s.insurance_type, s.kind, s.period_from, s.period_to,
                 s.valid_year, s.amount, s.channel, s.gateway, s.bank_code, s.gateway_txn_no, s.settled_at, s.booked_at,
-                s.sequence, s.declaration_sequence, s.amount_sequence
+                s.sequence, s.declaration_sequence, s.amount_sequence, NULL AS file_name
          FROM settlements s JOIN attempts a ON a.order_no = s.order_no AND a.payer_id = s.payer_id
          WHERE s.result_file_id = $1 AND s.line_no BETWEEN $2::bigint AND $3::bigint
          ORDER BY s.line_no";

@@ -18,6 +18,8 @@ pub struct NewRun {
     pub period_to: String,
     /// In how many runs a deduction is tried that fails for a reason that passes.
     pub retry_runs: i16,
+    /// Whether `deduction.planned` is told: an order's sequence counts from its first event that is.
+    pub tells_planned: bool,
     /// The gateways' banks that we can write files for, in the order of their lanes.
     pub destinations: Vec<(String, String)>,
 }
@@ -33,6 +35,7 @@ pub struct Run {
     pub period_from: String,
     pub period_to: String,
     pub retry_runs: i16,
+    pub tells_planned: bool,
     pub state: String,
     pub planned_through: String,
     pub candidates: i64,
@@ -46,8 +49,9 @@ pub struct Run {
 /// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
 pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc>) -> sqlx::Result<i64> {
     let made: Option<i64> = sqlx::query_scalar(
-        "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs, state, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'planning', $9)
+        "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs,
+                           tells_planned, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'planning', $10)
          ON CONFLICT ON CONSTRAINT one_run_a_slot DO NOTHING RETURNING run_id",
     )
     .bind(&new.schedule)
@@ -58,6 +62,7 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .bind(&new.period_from)
     .bind(&new.period_to)
     .bind(new.retry_runs)
+    .bind(new.tells_planned)
     .bind(now)
     .fetch_optional(&mut *tx)
     .await?;
@@ -178,7 +183,6 @@ pub struct RangeRules {
     pub step: Decimal,
     pub tiers: Option<Vec<Decimal>>,
     pub in_window: bool,
-    pub tell_planned: bool,
     pub tell_skipped: bool,
 }
 
@@ -222,7 +226,7 @@ pub async fn plan_range(
         .bind(now)
         .bind(order_prefix(run.run_id))
         .bind(CHUNK_MAX as i64)
-        .bind(rules.tell_planned)
+        .bind(run.tells_planned)
         .bind(rules.tell_skipped)
         .fetch_one(&mut *tx)
         .await?;

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::report;
 use crate::app::broker_settings;
-use crate::broker::{self, HandlerLater, Incoming};
-use crate::stages::intake::{self, Delivery, Line, Prepared, Taken};
+use crate::broker::{self, BrokerError, HandlerLater, Incoming};
+use crate::contract::binary::CONTENT_TYPE;
+use crate::stages::intake::{self, Delivery, Line, Prepared, Taken, origin};
 use crate::stages::{Context, StageError};
 
 /// Consumes until shutdown. Without a broker there is nothing to consume.
@@ -20,12 +21,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
         let ctx = ctx.clone();
         move |batch: Vec<Incoming>| {
             let queue = &ctx.settings.broker.queue_in;
-            let delivery = |message: Incoming| Delivery {
-                raw: message.body,
-                headers: message.headers,
-                origin: format!("{queue}#{}", message.routing_key),
-            };
-            intake::prepare(&ctx, batch.into_iter().map(delivery).collect())
+            intake::prepare(&ctx, batch.into_iter().map(|message| delivery(queue, message)).collect())
         }
     };
     let handler = |line: &mut Line, batch: Vec<Prepared>| {
@@ -41,9 +37,32 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
             }
         }
     };
-    broker::consume_in_line(&broker_settings(&ctx.settings), shutdown, prepare, handler)
-        .await
-        .map_err(|error| StageError::later("consuming from the broker", error))
+    broker::consume_in_line(&broker_settings(&ctx.settings), shutdown, prepare, handler).await.map_err(cannot_consume)
+}
+
+/// Sees to it that the broker has what we need, as we need it, before any work begins.
+pub async fn prepare(ctx: &Context) -> Result<(), StageError> {
+    if ctx.settings.is_embedded_broker() {
+        return Ok(());
+    }
+    broker::topology::prepare(&broker_settings(&ctx.settings)).await.map_err(cannot_consume)
+}
+
+/// A broker that is set up otherwise needs a person; one that is away does not.
+pub(super) fn cannot_consume(error: BrokerError) -> StageError {
+    match error {
+        BrokerError::OtherArguments { .. } | BrokerError::Setting { .. } => StageError::Refused(error.to_string()),
+        error => StageError::later("consuming from the broker", error),
+    }
+}
+
+fn delivery(queue: &str, message: Incoming) -> Delivery {
+    let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
+    Delivery {
+        raw: message.body,
+        headers: content_type.into_iter().chain(message.headers).collect(),
+        origin: origin(queue, &message.routing_key),
+    }
 }
 
 /// Takes every line of a file as a message, through the very same intake. Blank lines are passed over. Two batches are
@@ -127,7 +146,11 @@ async fn read_batch(
 
 /// One line without its end. Of a line that is longer than any message may be, no more is kept in memory than shows
 /// that it is: the intake then refuses it for its size.
-async fn read_line(lines: &mut (impl AsyncBufRead + Unpin), raw: &mut Vec<u8>, max: usize) -> std::io::Result<bool> {
+pub(super) async fn read_line(
+    lines: &mut (impl AsyncBufRead + Unpin),
+    raw: &mut Vec<u8>,
+    max: usize,
+) -> std::io::Result<bool> {
     let mut any = false;
     loop {
         let piece = lines.fill_buf().await?;

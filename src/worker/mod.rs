@@ -3,8 +3,12 @@
 
 pub mod inboxes;
 pub mod intake;
+pub mod quarantine;
+pub mod rebuild;
 pub mod relay;
 pub mod runs;
+pub mod sending;
+pub mod tail;
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,25 +25,37 @@ const WAITS_EVERY: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Serves until `shutdown`. Ends with an error only if the broker cannot be reached at the start.
+/// Serves until `shutdown`. Ends with an error only if the broker cannot be reached at the start, or is not set up as
+/// we need it.
 pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), StageError> {
+    match shutdown.run_until_cancelled(intake::prepare(ctx)).await {
+        None => return Ok(()),
+        Some(prepared) => prepared?,
+    }
     let mut firings = runs::Firings::since_midnight(ctx);
     let mut inboxes = inboxes::Inboxes::default();
     let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
-    let (consumed, (), (), (), ()) = tokio::join!(
-        async {
-            let consumed = intake::consume(ctx, shutdown.clone()).await;
-            if consumed.is_err() {
-                shutdown.cancel();
-            }
-            consumed
-        },
+    let (consumed, drained, (), (), (), ()) = tokio::join!(
+        or_stop(&shutdown, intake::consume(ctx, shutdown.clone())),
+        or_stop(&shutdown, quarantine::consume_dead(ctx, shutdown.clone())),
         relay::run(ctx, shutdown.clone()),
         repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
         repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
         repeat("waits", WAITS_EVERY, &shutdown, async || stages::intake::end_waits(ctx).await.map(drop)),
     );
-    consumed
+    consumed.and(drained)
+}
+
+/// Work without which the others stop, too.
+async fn or_stop(
+    shutdown: &CancellationToken,
+    work: impl Future<Output = Result<(), StageError>>,
+) -> Result<(), StageError> {
+    let done = work.await;
+    if done.is_err() {
+        shutdown.cancel();
+    }
+    done
 }
 
 /// Does a piece of work again and again. A fault is logged and pauses this loop only, longer each time.
@@ -74,15 +90,22 @@ async fn pause_until(shutdown: &CancellationToken, wait: impl Future<Output = ()
 
 /// Says an error once, with its causes.
 pub fn report(what: &str, error: &StageError) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = chain(error);
     if error.helps_later() {
         tracing::warn!(what, "{text}; trying again");
     } else {
         tracing::error!(what, "{text}");
     }
+}
+
+/// An error and its causes in one line. Some repeat their cause in their own words.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

@@ -577,6 +577,26 @@ async fn a_routing_key_too_long_for_amqp_is_an_error_and_no_panic() {
     place.delete().await;
 }
 
+/// The id of an event is made of names that others choose; one that is longer than a property of AMQP must not keep what is
+/// behind it waiting.
+#[tokio::test]
+async fn an_id_too_long_for_amqp_goes_out_in_the_body_alone() {
+    let place = Place::new().await;
+    let publisher = Publisher::connect(&place.settings).await.expect("connected");
+    let ids = [255, 256].map(|length| "i".repeat(length));
+    let messages = ids.iter().map(|id| Outgoing { message_id: id.clone(), ..message(1) });
+    assert_eq!(publisher.publish(&place.settings.exchange_in, messages).await.expect("published"), 2);
+    let mut found = Vec::new();
+    for _ in &ids {
+        let queue = name(&place.settings.queue_in);
+        let got =
+            place.channel.basic_get(queue, BasicGetOptions { no_ack: true }).await.expect("asked").expect("a message");
+        found.push(got.delivery.properties.message_id().as_ref().map(|id| id.to_string().len()));
+    }
+    assert_eq!(found, [Some(255), None]);
+    place.delete().await;
+}
+
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_refused_by_name() {
     let place = Place::new().await;

@@ -11,7 +11,7 @@ use pikou::broker::{BrokerSettings, Outgoing, Publisher};
 use serde_json::Value;
 
 use crate::process::{PATIENCE, Pikou};
-use crate::support::unique;
+use crate::support::{new_database, unique};
 
 /// Exchanges and queues that nobody else has, and a queue that hears every event.
 pub struct Bus {
@@ -40,18 +40,20 @@ impl Bus {
         let heard = format!("{name}.heard");
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(heard.as_str().into(), durable, FieldTable::default()).await.unwrap();
-        let (queue, exchange) = (heard.as_str().into(), settings.exchange_events.as_str().into());
-        channel
-            .queue_bind(queue, exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
-            .await
-            .unwrap();
-        Bus { settings, heard, _connection: connection, channel }
+        let bus = Bus { settings, heard, _connection: connection, channel };
+        bus.listen().await;
+        bus
     }
 
     /// A worker that uses it, and fires nothing by itself.
     pub async fn pikou(&self) -> Pikou {
+        self.pikou_on(new_database().await).await
+    }
+
+    /// The same with its book in a given database.
+    pub async fn pikou_on(&self, url: String) -> Pikou {
         let all = &self.settings;
-        Pikou::new(&[
+        let settings: [(&str, &str); 9] = [
             ("PIKOU__BROKER__URL", &all.url),
             ("PIKOU__BROKER__EXCHANGE_IN", &all.exchange_in),
             ("PIKOU__BROKER__QUEUE_IN", &all.queue_in),
@@ -61,8 +63,21 @@ impl Bus {
             ("PIKOU__RUN__LEASE_SECONDS", "5"),
             ("PIKOU__SCHEDULES__BEIJING_RESIDENT_PENSION__ENABLED", "false"),
             ("PIKOU__SCHEDULES__GUIZHOU_RESIDENT_PENSION__ENABLED", "false"),
-        ])
-        .await
+        ];
+        Pikou::on(url, &settings).await
+    }
+
+    /// Nobody listens to the events any more.
+    pub async fn deafen(&self) {
+        let (queue, exchange) = (self.heard.as_str().into(), self.settings.exchange_events.as_str().into());
+        self.channel.queue_unbind(queue, exchange, "#".into(), FieldTable::default()).await.unwrap();
+    }
+
+    /// Somebody listens to every event.
+    pub async fn listen(&self) {
+        let (queue, exchange) = (self.heard.as_str().into(), self.settings.exchange_events.as_str().into());
+        let options = QueueBindOptions::default();
+        self.channel.queue_bind(queue, exchange, "#".into(), options, FieldTable::default()).await.unwrap();
     }
 
     /// Publishes with confirms; tries until it has succeeded, as a sender does.
@@ -88,9 +103,17 @@ impl Bus {
 
     /// Messages that wait to be taken.
     pub async fn waiting(&self) -> u32 {
+        self.waiting_in(&self.settings.queue_in).await
+    }
+
+    pub async fn waiting_in(&self, queue: &str) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.settings.queue_in.as_str().into();
-        self.channel.queue_declare(queue, passive, FieldTable::default()).await.unwrap().message_count()
+        self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap().message_count()
+    }
+
+    /// To do what pikou would not do.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Everything that was heard so far, in order.

@@ -2,6 +2,7 @@
 //! was never disturbed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -41,6 +42,26 @@ const PLACES: [(&str, Step, usize); 19] = [
     ("publish: confirmed", Step::Run, 2),
     ("publish: marked", Step::Run, 1),
 ];
+
+/// Every `crash_point("…")` of the sources.
+fn places_in(folder: &Path, found: &mut BTreeSet<String>) {
+    for path in read_folder(folder) {
+        if path.is_dir() {
+            places_in(&path, found);
+            continue;
+        }
+        let code = std::fs::read_to_string(&path).unwrap();
+        let calls = code.split("crash_point(\"").skip(1);
+        found.extend(calls.map(|call| call.split_once('"').unwrap().0.to_owned()));
+    }
+}
+
+#[test]
+fn every_place_where_the_worker_can_die_is_died_at() {
+    let mut found = BTreeSet::new();
+    places_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert_eq!(found, PLACES.iter().map(|(place, _, _)| (*place).to_owned()).collect());
+}
 
 /// Lives of one day at a time; most of their time they wait for the lease of the one that died.
 const DAYS_AT_ONCE: usize = 8;

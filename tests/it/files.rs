@@ -216,7 +216,7 @@ async fn a_file_whose_bytes_are_not_those_of_its_hash_never_goes_out() {
     place.take(&at_bank("P1", "102", "张三")).await;
     let lease = place.plan().await;
     place.seal(lease).await;
-    let other = place.ctx.keys.seal(Purpose::FileContent, b"other bytes");
+    let other = place.ctx.keys.current().seal(Purpose::FileContent, b"other bytes");
     // Only who switches the guards off can do that.
     for sql in ["ALTER TABLE request_files DISABLE TRIGGER USER", "UPDATE request_files SET content = $1"] {
         let query = sqlx::query(sql);

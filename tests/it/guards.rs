@@ -193,6 +193,96 @@ async fn no_state_goes_where_the_rule_book_forbids_it() {
     each_is_refused(&place, &cases).await;
 }
 
+/// P1 pays two declarations by one order that is out, P2 has a third one in a run.
+async fn order_and_run() -> Place {
+    let place = Place::new().await;
+    place.take(&ready("P2", "1500.00")).await;
+    place.take(&[enrolment("P1"), declaration("P1", "N-P1", json!({"collect_by": "online"}))]).await;
+    place
+        .take(&[assessment("P1", "A1", "assess", "2026-03-01T00:00:00Z", json!({})), special("P1", "S-P1", "A1")])
+        .await;
+    let both = payment_started("O1", &[("N-P1", "2000.00"), ("S-P1", "1200.00")], json!({}));
+    assert_eq!(place.take(&[both]).await.accepted, 1);
+    place.plan().await;
+    assert_eq!(place.attempts().await, ["P1 sent", "P1 sent", "P2 planned"]);
+    place
+}
+
+#[tokio::test]
+async fn an_online_order_is_held_by_the_same_guards_and_by_its_own() {
+    let place = order_and_run().await;
+    let attempt = |set: &str| format!("UPDATE attempts SET {set} WHERE order_no = 'O1'");
+    let another = |order_no: &str, item: i32, number: &str, amount: &str, state: &str| {
+        format!(
+            "INSERT INTO attempts (order_no, payer_id, item, declaration_no, amount, state, declaration_sequence)
+             VALUES ('{order_no}', 'P1', {item}, '{number}', {amount}, '{state}', 9)"
+        )
+    };
+    let order = |items: i32, amount: &str| {
+        format!(
+            "WITH a AS ({} RETURNING 1)
+             INSERT INTO online_orders (order_no, payer_id, gateway, method, channel, items, amount, state, started_at, expires_at, sequence)
+             SELECT 'O2', 'P1', 'alipay', 'alipay', 'etax', {items}, {amount}, 'started', now(), now(), 1 FROM a",
+            another("O2", 1, "N-new", "10", "sent")
+        )
+    };
+    let settle = |items: &str, change: &str, value: &str| {
+        let given = |name: &str, otherwise: &str| if name == change { value.to_owned() } else { otherwise.to_owned() };
+        format!(
+            "INSERT INTO settlements (order_no, payer_id, item, declaration_no, insurance_type, kind, period_from, period_to, valid_year,
+                                      amount, channel, gateway, bank_code, gateway_txn_no, settled_at, message_source, message_id,
+                                      result_file_id, line_no, booked_at, sequence, declaration_sequence)
+             SELECT order_no, payer_id, item, declaration_no, 'resident_pension', 'normal', '202601', '202612', 2026, {}, 'etax',
+                    'alipay', '', 'T1', now(), {}, 'm', {}, NULL, now(), 9, 9
+             FROM attempts WHERE order_no = 'O1' AND item IN ({items})",
+            given("amount", "amount"),
+            given("message_source", "'s'"),
+            given("result_file_id", "NULL")
+        )
+    };
+    let order_set = |set: &str| format!("UPDATE online_orders SET {set}");
+    let run_sent = "UPDATE attempts SET state = 'sent' WHERE payer_id = 'P2'";
+    let forward = "attempts_move_forward";
+    let cases = [
+        ("a second order for what is out", another("O2", 1, "N-P1", "2000", "sent"), "one_live_attempt"),
+        ("a batch order number with a second item", another("O1", 1, "S-P1", "1", "failed"), "attempts_pkey"),
+        (
+            "an online payment that is planned",
+            another("O2", 1, "N-x", "1", "planned"),
+            "sent_is_stored_of_online_payments",
+        ),
+        ("a deduction that says it is sent", run_sent.into(), "sent_is_stored_of_online_payments"),
+        (
+            "an online payment withdrawn",
+            attempt("state = 'withdrawn', withdrawal = 'voided'"),
+            "sent_is_stored_of_online_payments",
+        ),
+        ("an order of another sum than its items", order(1, "11"), "orders_hold_their_declarations"),
+        ("an order of more items than it holds", order(2, "10"), "orders_hold_their_declarations"),
+        ("half of an order settled", settle("1", "", ""), "an_order_settles_whole"),
+        ("an order settled for more", settle("1, 2", "amount", "amount + 0.01"), "settlements_rest_on_live_attempts"),
+        ("a settlement without evidence", settle("1, 2", "message_source", "NULL"), "settled_on_evidence"),
+        ("a settlement with two kinds of evidence", settle("1, 2", "result_file_id", "1"), "settled_on_evidence"),
+        ("another amount", attempt("amount = amount + 1"), forward),
+        ("an order of another sum", order_set("amount = amount + 1"), &evidence("UPDATE", "online_orders")),
+        (
+            "an order that is refused later",
+            order_set("state = 'refused', code = 'x'"),
+            &evidence("UPDATE", "online_orders"),
+        ),
+        ("a refusal without its code", order_set("state = 'refused'"), &evidence("UPDATE", "online_orders")),
+        (
+            "a declaration freed under its order",
+            "UPDATE declarations SET state = 'payable' WHERE payer_id = 'P1'".into(),
+            "no_declaration_is_freed_under_a_live_attempt",
+        ),
+        ("control: the order settled whole", settle("1, 2", "", ""), "nobody: 2 rows"),
+        ("control: the order failed", attempt("state = 'failed'"), "nobody: 2 rows"),
+        ("control: an order with what it holds", order(1, "10"), "nobody: 1 rows"),
+    ];
+    each_is_refused(&place, &cases).await;
+}
+
 fn evidence(verb: &str, table: &str) -> String {
     format!("{verb} on {table} is not possible: its rows are evidence")
 }
@@ -240,6 +330,9 @@ async fn what_is_evidence_is_never_deleted() {
         "discrepancies",
         "messages",
         "quarantine",
+        "quarantine_decisions",
+        "online_orders",
+        "assessments",
     ];
     let mut found = Vec::new();
     let mut wanted = Vec::new();

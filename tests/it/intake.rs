@@ -62,7 +62,51 @@ fn refusals() -> Vec<(RefusalCode, Value)> {
         (PeriodNotOffered, declared("GZ", "D-quarter", json!({"period_to": "202603"}))),
         (DuplicateObligation, declared("BJ", "D-second", json!({"amount": "3000.00"}))),
         (DuplicateObligation, same_number),
+        (AssessmentRequired, special("BJ", "D-not-assessed", "A-none")),
+        (AssessmentRequired, special("BJ", "D-withdrawn", "A-withdrawn")),
+        (AssessmentMismatch, with_data(special("BJ", "D-mismatch", "A1"), json!({"amount": "1200.01"}))),
+        (WindowClosed, special("BJ", "D-past-pay-by", "A-past")),
+        (UnknownDeclaration, void_requested("D-unheard-of", "void-unknown")),
+        (AlreadyVoided, void_requested("D-void", "void-again")),
+        (AlreadyPaid, void_requested("D000000100100000001", "void-paid-declaration")),
+        (AttemptInFlight, void_requested("D-flying", "void-flying")),
+        (OrderExists, with_id(payment_started("O-flying", &[("D-first", "2000.00")], json!({})), "start-again")),
+        (UnknownDeclaration, payment_started("O1", &[("D-unheard-of", "1.00")], json!({}))),
+        (SeveralPayers, payment_started("O2", &[("D-first", "2000.00"), ("D-flying", "2000.00")], json!({}))),
+        (
+            SelfOnly,
+            payment_started("O3", &[("D-first", "2000.00")], json!({"channel": "alipay_app", "acting_payer_id": "GZ"})),
+        ),
+        (MethodNotOffered, payment_started("O4", &[("D-first", "2000.00")], json!({"channel": "nowhere"}))),
+        (MethodNotOffered, payment_started("O5", &[("D-first", "2000.00")], json!({"channel": "counter"}))),
+        (MethodNotOffered, payment_started("O6", &[("D-first", "2000.00")], json!({"method": "wechat_pay"}))),
+        (AlreadyPaid, payment_started("O7", &[("D000000100100000001", "1500.00")], json!({}))),
+        (AlreadyVoided, payment_started("O8", &[("D-void", "2000.00")], json!({}))),
+        (AttemptInFlight, payment_started("O9", &[("D-flying", "2000.00")], json!({}))),
+        (AmountMismatch, payment_started("O10", &[("D-first", "1999.99")], json!({}))),
+        (WindowClosed, at_time(payment_started("O11", &[("D-first", "2000.00")], json!({})), "2026-12-11T00:00:00Z")),
+        (WaitedTooLong, payment_started("O12", &[("D-waits-longer", "2000.00")], json!({}))),
+        (NotEnrolled, declared("NOBODY-2", "D-waits-longer", json!({}))),
+        (UnknownOrder, payment_reported("O-unheard-of", "report-unknown", "succeeded", json!({}))),
+        (UnknownSchedule, run_requested("shanghai", "2026-04-15")),
+        (NotDue, run_requested("beijing_resident_pension", "2026-04-16")),
+        (PeriodNotOffered, with_data(set("BJ", "set-from-month", "1500.00"), json!({"period_from": "202603"}))),
     ]
+}
+
+fn with_id(mut message: Value, id: &str) -> Value {
+    message["id"] = json!(id);
+    message
+}
+
+fn at_time(mut message: Value, time: &str) -> Value {
+    message["time"] = json!(time);
+    message
+}
+
+fn run_requested(schedule: &str, date: &str) -> Value {
+    let data = json!({"schedule": schedule, "business_date": date});
+    message("run.requested", &format!("run-{schedule}"), "2026-04-15T00:00:00Z", data)
 }
 
 #[tokio::test]
@@ -78,14 +122,24 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
         in_division("GZ", "520102"),
         in_division("SH", "310101"),
         declaration("BJ", "D-first", json!({})),
+        assessment("BJ", "A1", "assess-1", "2026-03-01T00:00:00Z", json!({})),
+        assessment("BJ", "A-withdrawn", "assess-2", "2026-03-01T00:00:00Z", json!({"status": "withdrawn"})),
+        assessment("BJ", "A-past", "assess-3", "2026-03-01T00:00:00Z", json!({"pay_by": "2026-04-02"})),
+        enrolment("VD"),
+        declaration("VD", "D-void", json!({})),
+        void_requested("D-void", "void-first"),
+        enrolment("FLY"),
+        declaration("FLY", "D-flying", json!({})),
+        payment_started("O-flying", &[("D-flying", "2000.00")], json!({})),
     ];
-    assert_eq!(place.take(&known).await, Taken { accepted: 4, ..Taken::default() });
+    assert_eq!(place.take(&known).await, Taken { accepted: known.len(), ..Taken::default() });
 
     let (codes, messages): (Vec<RefusalCode>, Vec<Value>) = refusals().into_iter().unzip();
     let taken = place.take(&messages).await;
-    assert_eq!(taken, Taken { refused: codes.len() - 2, waiting: 2, ..Taken::default() });
+    // Two for an enrolment, one for an assessment, two for a declaration, one for both, one for an order.
+    assert_eq!(taken, Taken { refused: codes.len() - 8, waiting: 8, ..Taken::default() });
     assert_eq!(intake::end_waits(&place.ctx).await.unwrap(), 0, "the wait has only begun");
-    assert_eq!(intake::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 2);
+    assert_eq!(intake::end_waits(&place.at("2026-04-18T09:00:00+08:00")).await.unwrap(), 8);
 
     let told: BTreeMap<String, (String, String)> = place
         .data_of("message.refused")
@@ -110,7 +164,18 @@ async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
     let covered: BTreeSet<RefusalCode> = codes.into_iter().collect();
     assert_eq!(covered, RefusalCode::ALL.iter().copied().collect::<BTreeSet<_>>(), "every code is in the table");
     let others = "SELECT declaration_no || ' ' || state FROM declarations WHERE payer_id <> 'PAID' ORDER BY 1";
-    assert_eq!(place.texts(others).await, ["D-first payable", "D-not-enrolled rejected"]);
+    let wanted = [
+        "D-first payable",
+        "D-flying paying",
+        "D-not-assessed rejected",
+        "D-not-enrolled rejected",
+        "D-void voided",
+        "D-waits-longer rejected",
+    ];
+    assert_eq!(place.texts(others).await, wanted);
+    let orders = "SELECT order_no || ' ' || state || COALESCE(' ' || code, '') FROM online_orders ORDER BY order_no";
+    let refused = "SELECT count(*) FROM online_orders WHERE state = 'refused'";
+    assert_eq!(place.count(refused).await, 12, "a refused order is kept: {:?}", place.texts(orders).await);
     place.account().await;
 }
 
@@ -187,8 +252,8 @@ async fn another_content_under_a_known_id_is_put_aside_and_changes_nothing() {
     let later = place.take(&[other, first]).await;
     assert_eq!(later, Taken { repeated: 1, quarantined: 1, ..Taken::default() });
     assert_eq!(place.amounts().await, ["P1 1500.00 active"]);
-    let aside = place.texts("SELECT code || ' ' || position || ' ' || state FROM quarantine").await;
-    assert_eq!(aside, ["conflict id open", "conflict id open"]);
+    let aside = place.texts("SELECT concat_ws(' ', code, position, state, repeated) FROM quarantine").await;
+    assert_eq!(aside, ["conflict id open 1"]);
 }
 
 #[tokio::test]
@@ -331,4 +396,98 @@ async fn a_message_that_the_database_refuses_is_put_aside_alone_and_its_batch_is
     assert_eq!(place.texts("SELECT code FROM quarantine").await, ["unstorable"]);
     assert_eq!(place.count("SELECT count(*) FROM amount_settings").await, 19);
     place.account().await;
+}
+
+#[tokio::test]
+async fn an_amount_is_judged_by_where_its_payer_was_insured_when_it_was_set() {
+    let place = Place::new().await;
+    let moved = |id: &str, time, code| enrolment_with("P1", id, time, json!({ "division_code": code }));
+    // From Beijing, where any amount of the range may be set, to Guizhou with its tiers.
+    place.take(&[moved("guizhou", "2026-04-10T00:00:00Z", "520102")]).await;
+    place.take(&[moved("beijing", "2026-01-05T00:00:00Z", "110101")]).await;
+    let set = |id, time, amount| amount_set("P1", id, time, amount);
+    place
+        .take(&[
+            set("before-both", "2026-01-01T00:00:00Z", "1234.00"),
+            set("in-beijing", "2026-04-09T00:00:00Z", "1235.00"),
+            set("in-guizhou", "2026-04-11T00:00:00Z", "1236.00"),
+            set("tier", "2026-04-11T00:00:00Z", "1200.00"),
+        ])
+        .await;
+    let wanted = [
+        "guizhou accepted",
+        "beijing stale",
+        "before-both accepted",
+        "in-beijing accepted",
+        "in-guizhou refused amount_out_of_range",
+        "tier accepted",
+    ];
+    assert_eq!(place.answers().await, wanted);
+}
+
+/// Two more rules of Beijing's: a fixed amount for each category, and a contribution base.
+const MORE_RULES: &str = r#"
+[regions.beijing.insurance.resident_medical]
+rule = "fixed"
+amounts = { student = "380.00", adult = "400.00" }
+window_from = "09-01"
+window_to = "12-31"
+future_years = 1
+retry_runs = 3
+[regions.beijing.insurance.flex_pension]
+rule = "base_rate"
+minimum = "6821.00"
+maximum = "35283.00"
+step = "0.01"
+rate = "0.20"
+window_from = "01-01"
+window_to = "12-31"
+future_years = 0
+retry_runs = 3
+"#;
+
+#[tokio::test]
+async fn a_fixed_amount_goes_by_category_and_a_base_holds_from_a_month_on() {
+    let place = Place::new().await;
+    let ctx = place.under_file(MORE_RULES);
+    let enrolled = |id: &str, kind: &str, category: &str| {
+        let fields = json!({"insurance_type": kind, "category": category});
+        enrolment_with("P1", id, "2026-01-05T00:00:00Z", fields)
+    };
+    let set = |id: &str, kind: &str, amount: &str, fields: Value| {
+        let base = with_data(amount_set("P1", id, "2026-04-02T00:00:00Z", amount), json!({"insurance_type": kind}));
+        with_data(base, fields)
+    };
+    let monthly = |number: &str, amount: &str| {
+        let fields = json!({"insurance_type": "flex_pension", "period_to": "202601", "amount": amount});
+        declaration("P1", number, fields)
+    };
+    let messages = [
+        enrolled("medical", "resident_medical", "student"),
+        enrolled("pension", "flex_pension", "freelancer"),
+        set("adult", "resident_medical", "400.00", json!({"valid_year": 2027})),
+        set("student", "resident_medical", "380.00", json!({"valid_year": 2027})),
+        set("no-month", "flex_pension", "7000.00", json!({})),
+        set("other-year", "flex_pension", "7000.00", json!({"period_from": "202507"})),
+        set("low", "flex_pension", "6820.99", json!({"period_from": "202604"})),
+        set("base", "flex_pension", "7000.00", json!({"period_from": "202604"})),
+        monthly("D-low", "1364.19"),
+        monthly("D-lowest", "1364.20"),
+    ];
+    intake::take(&ctx, &deliveries(&messages)).await.unwrap();
+    let wanted = [
+        "medical accepted",
+        "pension accepted",
+        "adult refused amount_out_of_range",
+        "student accepted",
+        "no-month refused period_not_offered",
+        "other-year refused period_not_offered",
+        "low refused amount_out_of_range",
+        "base accepted",
+        "declare-D-low refused amount_out_of_range",
+        "declare-D-lowest accepted",
+    ];
+    assert_eq!(place.answers().await, wanted);
+    let sql = "SELECT concat_ws(' ', insurance_type, valid_year, amount, period_from) FROM amount_settings ORDER BY 1";
+    assert_eq!(place.texts(sql).await, ["flex_pension 2026 7000.00 202604", "resident_medical 2027 380.00"]);
 }

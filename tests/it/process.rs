@@ -42,11 +42,19 @@ impl Ended {
 impl Pikou {
     /// Settings as in the environment; everything else is shipped.
     pub async fn new(settings: &[(&str, &str)]) -> Pikou {
-        let url = new_database().await;
+        Pikou::on(new_database().await, settings).await
+    }
+
+    /// With the book in a given database.
+    pub async fn on(url: String, settings: &[(&str, &str)]) -> Pikou {
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
         let mut all = vec![("PIKOU__DATABASE__URL".to_owned(), url)];
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         Pikou { folder: tempfile::tempdir().unwrap(), pool, settings: all }
+    }
+
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
     }
 
     pub fn data(&self) -> PathBuf {

@@ -245,7 +245,7 @@ async fn a_file_left_by_a_dead_worker_is_applied_and_one_of_a_lost_bank_does_not
     let place = sent().await;
     let settings = &place.ctx.settings;
     let keep = async |bank_code: &str, bytes: &[u8]| {
-        let content = place.ctx.keys.seal(pikou::crypt::Purpose::FileContent, bytes);
+        let content = place.ctx.keys.current().seal(pikou::crypt::Purpose::FileContent, bytes);
         let mut connection = place.ctx.pool.acquire().await.unwrap();
         let now = place.ctx.clock.now();
         let hash = [bytes.len() as u8; 32];

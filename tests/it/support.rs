@@ -82,7 +82,7 @@ impl Place {
         let settings = settings_for(folder.path(), &url, settings);
         let pool = pool(&url).await;
         store::MIGRATOR.run(&pool).await.unwrap();
-        let keys = Keys::load_or_make(&settings.keys_file).unwrap();
+        let keys = Keys::load_or_make(&settings.keys_file, settings.keys_algorithm).unwrap();
         let ctx = Context {
             pool,
             settings: Arc::new(settings),
@@ -211,6 +211,15 @@ impl Place {
         Context { settings: Arc::new(settings), ..self.other_worker() }
     }
 
+    /// The same place with a file of settings.
+    pub fn under_file(&self, text: &str) -> Context {
+        let path = self.folder.path().join("pikou.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment_for(self.folder.path(), &self.url, &[]);
+        let settings = config::load(Some(&path), environment.into_iter()).unwrap();
+        Context { settings: Arc::new(settings), ..self.other_worker() }
+    }
+
     /// The same place, seen by another worker at another time.
     pub fn at(&self, time: &str) -> Context {
         Context { clock: Clock::Fixed(at(time)), ..self.other_worker() }
@@ -323,6 +332,11 @@ impl Dice {
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 
+    /// One of a few.
+    pub fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -339,12 +353,16 @@ pub fn read_folder(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub fn settings_for(folder: &Path, url: &str, more: &[(&str, &str)]) -> Settings {
+    config::load(None, environment_for(folder, url, more).into_iter()).unwrap()
+}
+
+fn environment_for(folder: &Path, url: &str, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut environment = vec![
         ("PIKOU__DATA__FOLDER".to_owned(), folder.display().to_string()),
         ("PIKOU__DATABASE__URL".to_owned(), url.to_owned()),
     ];
     environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    config::load(None, environment.into_iter()).unwrap()
+    environment
 }
 
 async fn pool(url: &str) -> PgPool {
@@ -409,6 +427,42 @@ pub fn declaration(payer: &str, number: &str, fields: Value) -> Value {
         "period_from": "202601", "period_to": "202612", "amount": "2000.00", "channel": "etax", "collect_by": "batch"});
     merge(&mut data, fields);
     message("declaration.submitted", &format!("declare-{number}"), "2026-04-03T00:00:00Z", data)
+}
+
+/// An issued back payment for 2024 of 1,200 yuan, with some fields replaced.
+pub fn assessment(payer: &str, number: &str, id: &str, time: &str, fields: Value) -> Value {
+    let mut data = json!({"assessment_no": number, "payer_id": payer, "insurance_type": PENSION, "kind": "back_payment",
+        "period_from": "202401", "period_to": "202412", "amount": "1200.00", "pay_by": "2026-06-30", "status": "issued"});
+    merge(&mut data, fields);
+    message("assessment.changed", id, time, data)
+}
+
+/// The declaration of what [`assessment`] says.
+pub fn special(payer: &str, number: &str, assessment_no: &str) -> Value {
+    let fields = json!({"kind": "special", "period_from": "202401", "period_to": "202412", "amount": "1200.00",
+        "assessment_no": assessment_no, "collect_by": "online"});
+    declaration(payer, number, fields)
+}
+
+pub fn void_requested(number: &str, id: &str) -> Value {
+    let data = json!({"declaration_no": number, "channel": "etax"});
+    message("declaration.void_requested", id, "2026-04-10T00:00:00Z", data)
+}
+
+/// An order by Alipay in the tax bureau's own channel, its message named after it.
+pub fn payment_started(order_no: &str, items: &[(&str, &str)], fields: Value) -> Value {
+    let items: Vec<Value> =
+        items.iter().map(|(number, amount)| json!({"declaration_no": number, "amount": amount})).collect();
+    let mut data = json!({"order_no": order_no, "items": items, "gateway": "alipay", "method": "alipay", "channel": "etax",
+        "expires_at": "2026-04-11T00:15:00Z"});
+    merge(&mut data, fields);
+    message("payment.started", &format!("start-{order_no}"), "2026-04-11T00:00:00Z", data)
+}
+
+pub fn payment_reported(order_no: &str, id: &str, outcome: &str, fields: Value) -> Value {
+    let mut data = json!({"order_no": order_no, "outcome": outcome});
+    merge(&mut data, fields);
+    message("payment.reported", id, "2026-04-11T00:05:00Z", data)
 }
 
 /// A payer who is enrolled, has signed and has set an amount: the next run deducts it.

@@ -70,8 +70,11 @@ impl Fields<'_> {
     }
 
     pub fn date(&self, name: &str) -> Field<NaiveDate> {
-        let date = NaiveDate::parse_from_str(&self.text(name)?, "%Y-%m-%d")
-            .map_err(|_| NotUnderstood::field(name, "not a date (yyyy-mm-dd)"))?;
+        let text = self.text(name)?;
+        let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
+        // Written as we write it: the parser also takes signs, blanks and single digits.
+        let date = date.filter(|date| date.to_string() == text);
+        let date = date.ok_or_else(|| NotUnderstood::field(name, "not a date (yyyy-mm-dd)"))?;
         if !(1900..3000).contains(&chrono::Datelike::year(&date)) {
             return Err(NotUnderstood::field(name, "year out of range"));
         }

@@ -4,6 +4,8 @@
 mod fields;
 mod read;
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::envelope::{Envelope, NotUnderstood, NotUnderstoodCode};
@@ -59,7 +61,7 @@ messages! {
     RunRequested = "run.requested", run_requested;
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct EnrolmentChanged {
     pub payer_id: PayerId,
     pub insurance_type: InsuranceType,
@@ -74,7 +76,7 @@ pub struct EnrolmentChanged {
     pub category: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct AgreementChanged {
     pub agreement_no: String,
     pub payer_id: PayerId,
@@ -174,6 +176,28 @@ pub struct RunRequested {
     pub business_date: NaiveDate,
     /// The schedule's own where none is given.
     pub slot: Option<i16>,
+}
+
+// Names, identity numbers and accounts do not end up in logs and panics by a stray `{:?}`.
+
+impl fmt::Debug for EnrolmentChanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrolmentChanged")
+            .field("payer_id", &self.payer_id)
+            .field("insurance_type", &self.insurance_type)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AgreementChanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgreementChanged")
+            .field("payer_id", &self.payer_id)
+            .field("agreement_no", &self.agreement_no)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Message {

@@ -6,6 +6,7 @@ use super::{
     EnrolmentChanged, ORDER_ITEMS_MAX, OrderItem, PaymentReported, PaymentStarted, RunRequested,
 };
 use crate::contract::envelope::{NotUnderstood, short_text};
+use crate::contract::words::{AGREEMENT_STATUSES, ASSESSMENT_STATUSES, ENROLMENT_STATUSES};
 use crate::domain::assessment::{Assessment, AssessmentKind};
 use crate::domain::declaration::{CollectBy, Kind, Obligation};
 use crate::domain::identity::is_resident_id;
@@ -26,7 +27,7 @@ impl Fields<'_> {
         Ok(EnrolmentChanged {
             payer_id: self.payer_id()?,
             insurance_type: self.insurance_type()?,
-            status: self.one_of("status", &["active", "suspended", "ended"])?,
+            status: self.one_of("status", &ENROLMENT_STATUSES)?,
             effective_on: self.date("effective_on")?,
             name: self.text("name")?,
             id_type,
@@ -52,7 +53,7 @@ impl Fields<'_> {
             bank_code: self.text("bank_code")?,
             account_no: self.text("account_no")?,
             account_name: self.text("account_name")?,
-            status: self.one_of("status", &["active", "ended"])?,
+            status: self.one_of("status", &AGREEMENT_STATUSES)?,
             batch_enabled: self
                 .required("batch_enabled")?
                 .as_bool()
@@ -93,7 +94,7 @@ impl Fields<'_> {
                 period: self.period()?,
                 amount: self.positive_money("amount")?,
                 pay_by: self.date("pay_by")?,
-                issued: self.one_of("status", &["issued", "withdrawn"])? == "issued",
+                issued: self.one_of("status", &ASSESSMENT_STATUSES)? == "issued",
             },
         })
     }

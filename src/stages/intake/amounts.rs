@@ -13,7 +13,7 @@ use crate::store::amount_settings::{VoidRow, YearKey};
 
 impl Book<'_> {
     pub fn amount_set(&mut self, m: &AmountSet, order: &FactOrder, cause: &str) -> Answer {
-        let (rule, category) = match self.rule(&(m.payer_id.to_string(), m.insurance_type.0.clone())) {
+        let (rule, category) = match self.rule(&(m.payer_id.to_string(), m.insurance_type.0.clone()), order) {
             Ok(found) => found,
             Err(answer) => return answer,
         };

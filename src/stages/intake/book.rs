@@ -3,6 +3,7 @@
 //! (`write.rs`). Nothing can change under it: the caller holds the locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +12,7 @@ use super::entry::{Answer, Entry, Standing};
 use crate::contract::events::{Data, Event, EventType, MessageData, Subject};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
+use crate::crypt::Ring;
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
 use crate::domain::insurance::{CollectionRule, InsuranceType};
@@ -31,13 +33,17 @@ pub(super) type EnrolmentKey = (String, String);
 /// What the batch needs to know, and what of it is new.
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
+    pub sealer: Arc<Ring>,
     pub now: DateTime<Utc>,
     /// Those of the batch, then those that waited and may be woken by it.
     pub entries: Vec<Entry>,
     /// Entries that wait, by what they wait for.
     pub waiting: HashMap<String, Vec<usize>>,
 
+    /// The newest word on each.
     pub enrolments: HashMap<EnrolmentKey, Enrolment>,
+    /// What was known before, oldest first, where a message of this batch is older than the newest word.
+    pub earlier_enrolments: HashMap<EnrolmentKey, Vec<Enrolment>>,
     /// The newest word on each (payer, agreement number).
     pub agreements: HashMap<(String, String), FactOrder>,
     pub assessments: HashMap<AssessmentKey, KnownAssessment>,
@@ -50,6 +56,7 @@ pub(super) struct Book<'a> {
     pub transactions: HashMap<(String, String), String>,
 
     pub new_enrolments: HashMap<EnrolmentKey, EnrolmentRow>,
+    pub new_earlier_enrolments: Vec<(String, String, Enrolment)>,
     pub new_agreements: HashMap<(String, String), AgreementRow>,
     pub new_assessments: BTreeSet<AssessmentKey>,
     /// Payers with a new agreement that allows batches.
@@ -58,6 +65,8 @@ pub(super) struct Book<'a> {
     pub new_voids: Vec<VoidRow>,
     pub new_declarations: BTreeSet<String>,
     pub moved_declarations: BTreeSet<String>,
+    /// Those of them that waited and are payable since this batch, whatever became of them then.
+    pub woken_declarations: BTreeSet<String>,
     pub new_orders: BTreeSet<String>,
     pub moved_orders: BTreeSet<String>,
     pub settlements: Vec<ReportedSettlement>,
@@ -68,13 +77,15 @@ pub(super) struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    pub fn new(ctx: &'a Context, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
+    pub fn new(ctx: &'a Context, sealer: Arc<Ring>, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
         Book {
             ctx,
+            sealer,
             now,
             entries,
             waiting: HashMap::new(),
             enrolments: HashMap::new(),
+            earlier_enrolments: HashMap::new(),
             agreements: HashMap::new(),
             assessments: HashMap::new(),
             years: BTreeMap::new(),
@@ -83,6 +94,7 @@ impl<'a> Book<'a> {
             orders: BTreeMap::new(),
             transactions: HashMap::new(),
             new_enrolments: HashMap::new(),
+            new_earlier_enrolments: Vec::new(),
             new_agreements: HashMap::new(),
             new_assessments: BTreeSet::new(),
             signers: BTreeSet::new(),
@@ -90,6 +102,7 @@ impl<'a> Book<'a> {
             new_voids: Vec::new(),
             new_declarations: BTreeSet::new(),
             moved_declarations: BTreeSet::new(),
+            woken_declarations: BTreeSet::new(),
             new_orders: BTreeSet::new(),
             moved_orders: BTreeSet::new(),
             settlements: Vec::new(),
@@ -121,8 +134,8 @@ impl<'a> Book<'a> {
         let order = &understood.order;
         let woken = self.entries[place].is_woken();
         let answer = match &understood.message {
-            Message::EnrolmentChanged(m) => self.enrolment_changed(m, &understood.personal, order, &cause),
-            Message::AgreementChanged(m) => self.agreement_changed(m, &understood.personal, order, &cause),
+            Message::EnrolmentChanged(m) => self.enrolment_changed(m, order, &cause),
+            Message::AgreementChanged(m) => self.agreement_changed(m, order, &cause),
             Message::AmountSet(m) => self.amount_set(m, order, &cause),
             Message::AmountVoided(m) => self.amount_voided(m, order, &cause),
             Message::AssessmentChanged(m) => self.assessment_changed(m, order, &cause),
@@ -166,16 +179,31 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// The rule by which a payer's type is collected and their category, or why there is none.
-    pub fn rule(&self, key: &EnrolmentKey) -> Result<(&CollectionRule, Option<&str>), Answer> {
-        let Some(enrolment) = self.enrolments.get(key) else {
+    /// The rule by which a payer's type is collected and their category, or why there is none: by the enrolment as of the
+    /// sender's time, else by the earliest known.
+    pub fn rule(&self, key: &EnrolmentKey, at: &FactOrder) -> Result<(&CollectionRule, Option<&str>), Answer> {
+        let Some(newest) = self.enrolments.get(key) else {
             let awaited = Awaited::Enrolment { payer_id: key.0.clone(), insurance_type: key.1.clone() };
             return Err(Answer::Waiting(awaited, RefusalCode::NotEnrolled));
         };
+        let earlier = self.earlier_enrolments.get(key).filter(|_| at.time < newest.order.time);
+        let enrolment = earlier.and_then(|earlier| {
+            let then = earlier.iter().rev().find(|known| known.order.time <= at.time);
+            then.or(earlier.first())
+        });
+        let enrolment = enrolment.unwrap_or(newest);
         let region = self.ctx.settings.regions.of(&enrolment.division_code);
         let rule = region.and_then(|region| region.rule(&InsuranceType(key.1.clone())));
         let rule = rule.ok_or(Answer::Refused(RefusalCode::RegionNotServed))?;
         Ok((rule, enrolment.category.as_deref()))
+    }
+
+    /// Keeps a word on an enrolment that is not the newest.
+    pub fn keep_earlier(&mut self, key: &EnrolmentKey, enrolment: Enrolment) {
+        let known = self.earlier_enrolments.entry(key.clone()).or_default();
+        let place = known.partition_point(|other| other.order < enrolment.order);
+        known.insert(place, enrolment.clone());
+        self.new_earlier_enrolments.push((key.0.clone(), key.1.clone(), enrolment));
     }
 
     /// Whom a message is about, as far as it says so or the book knows.
@@ -210,7 +238,7 @@ impl<'a> Book<'a> {
                 ..MessageData::default()
             },
         };
-        self.tell(kind, Subject::Message(format!("{source}/{id}")), 1, cause, Data::Message(data));
+        self.tell(kind, Subject::message(source, id), 1, cause, Data::Message(data));
     }
 
     pub fn tell(&mut self, kind: EventType, subject: Subject, sequence: i64, cause: &str, data: Data) {

@@ -69,7 +69,7 @@ impl Book<'_> {
     }
 
     fn judge_declaration(&self, m: &DeclarationSubmitted, order: &FactOrder, key: &EnrolmentKey) -> Answer {
-        let (rule, category) = match self.rule(key) {
+        let (rule, category) = match self.rule(key, order) {
             Ok(found) => found,
             Err(answer) => return answer,
         };
@@ -116,6 +116,7 @@ impl Book<'_> {
             (Answer::Accepted, true) if waits => {
                 let payable = DeclarationState::Payable;
                 self.move_declaration(number, payable, EventType::DeclarationAccepted, "", cause);
+                self.woken_declarations.insert(number.clone());
             }
             (Answer::Refused(code), true) if waits => {
                 let rejected = DeclarationState::Rejected;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::contract::envelope::{self, Envelope, NotUnderstood};
+use crate::contract::binary::{self, Mode};
+use crate::contract::envelope::{Envelope, NotUnderstood};
 use crate::contract::inbound::Message;
 use crate::contract::refusal::RefusalCode;
-use crate::crypt::{Keys, Purpose};
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::waiting::Awaited;
 use crate::stages::Context;
@@ -18,56 +18,34 @@ pub(super) struct Understood {
     pub order: FactOrder,
     pub message: Message,
     pub digest: [u8; 32],
-    pub personal: Personal,
+    /// The message in structured mode, where it came in binary mode: everything behind the intake knows only one.
+    structured: Option<String>,
 }
 
-/// What of a message its fact keeps encrypted; sealed here, before the transaction that writes it.
-pub(super) enum Personal {
-    Nothing,
-    Person { name: Vec<u8>, id_number: Vec<u8>, id_number_hash: [u8; 32] },
-    Account { number: Vec<u8>, name: Vec<u8> },
-}
-
-impl Personal {
-    fn of(message: &Message, keys: &Keys) -> Personal {
-        match message {
-            Message::EnrolmentChanged(m) => Personal::Person {
-                name: keys.seal(Purpose::PersonName, m.name.as_bytes()),
-                id_number: keys.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
-                id_number_hash: keys.digest(m.id_number.as_bytes()),
-            },
-            Message::AgreementChanged(m) => Personal::Account {
-                number: keys.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
-                name: keys.seal(Purpose::AccountName, m.account_name.as_bytes()),
-            },
-            Message::AmountSet(_)
-            | Message::AmountVoided(_)
-            | Message::AssessmentChanged(_)
-            | Message::DeclarationSubmitted(_)
-            | Message::DeclarationVoidRequested(_)
-            | Message::PaymentStarted(_)
-            | Message::PaymentReported(_)
-            | Message::RunRequested(_) => Personal::Nothing,
-        }
-    }
-}
-
-/// Reads one message.
-pub(super) fn understand(ctx: &Context, raw: &[u8]) -> Result<Understood, NotUnderstood> {
-    let envelope = envelope::read(raw, ctx.settings.intake.message_max_bytes)?;
+/// Reads one message, in whichever mode it came.
+pub(super) fn understand(ctx: &Context, raw: &[u8], headers: &[(String, String)]) -> Result<Understood, NotUnderstood> {
+    let (envelope, mode) = binary::read(raw, headers, ctx.settings.intake.message_max_bytes)?;
     let message = Message::read(&envelope, &ctx.settings.insurance_types)?;
     let digest = ctx.keys.digest(envelope.canonical.as_bytes());
-    let Envelope { source, id, kind, time, .. } = envelope;
+    let Envelope { source, id, kind, time, canonical, .. } = envelope;
+    let structured = match mode {
+        Mode::Structured => None,
+        Mode::Binary => Some(canonical),
+    };
     // A blank is lower than every character of an id, so this sorts by id and then by source.
     let order = FactOrder { time, id: format!("{id} {source}") };
-    let personal = Personal::of(&message, &ctx.keys);
-    Ok(Understood { source, id, kind, order, message, digest, personal })
+    Ok(Understood { source, id, kind, order, message, digest, structured })
 }
 
 impl Understood {
     /// What it is called in the causation of its events.
     pub fn causation(&self) -> String {
         format!("message:{}/{}", self.source, self.id)
+    }
+
+    /// The bytes that the log keeps of a message that came as `raw`: always a structured event.
+    pub fn logged<'m>(&'m self, raw: &'m [u8]) -> &'m [u8] {
+        self.structured.as_deref().map_or(raw, str::as_bytes)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Facts that others own: enrolments and agreements. The newest word by the sender's time counts.
 
 use super::book::Book;
-use super::entry::{Answer, Personal};
+use super::entry::Answer;
 use crate::contract::events::EventType;
 use crate::contract::inbound::{AgreementChanged, EnrolmentChanged};
+use crate::crypt::Purpose;
 use crate::domain::amount_setting::FactOrder;
 use crate::store::Stored;
 use crate::store::agreements::AgreementRow;
@@ -11,37 +12,33 @@ use crate::store::amount_settings::YearKey;
 use crate::store::enrolments::{Enrolment, EnrolmentRow};
 
 impl Book<'_> {
-    pub fn enrolment_changed(
-        &mut self,
-        m: &EnrolmentChanged,
-        personal: &Personal,
-        order: &FactOrder,
-        cause: &str,
-    ) -> Answer {
+    pub fn enrolment_changed(&mut self, m: &EnrolmentChanged, order: &FactOrder, cause: &str) -> Answer {
         let key = (m.payer_id.to_string(), m.insurance_type.0.clone());
-        if self.enrolments.get(&key).is_some_and(|known| known.order > *order) {
-            return Answer::Stale;
-        }
         let enrolment =
             Enrolment { division_code: m.division_code.clone(), category: m.category.clone(), order: order.clone() };
-        let Personal::Person { name, id_number, id_number_hash } = personal else {
-            unreachable!("sealed when the enrolment was read")
-        };
         // Of two words in one batch the first has not reached the table.
         let stored = match (self.new_enrolments.get(&key), self.enrolments.get(&key)) {
             (Some(row), _) => row.stored,
             (None, Some(_)) => Stored::Before,
             (None, None) => Stored::Not,
         };
+        match self.enrolments.get(&key).cloned() {
+            Some(newest) if newest.order > *order => {
+                self.keep_earlier(&key, enrolment);
+                return Answer::Stale;
+            }
+            Some(before) => self.keep_earlier(&key, before),
+            None => {}
+        }
         let row = EnrolmentRow {
             payer_id: key.0.clone(),
             insurance_type: key.1.clone(),
             status: m.status.clone(),
             effective_on: m.effective_on,
-            name: name.clone(),
+            name: self.sealer.seal(Purpose::PersonName, m.name.as_bytes()),
             id_type: m.id_type.clone(),
-            id_number: id_number.clone(),
-            id_number_hash: id_number_hash.to_vec(),
+            id_number: self.sealer.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
+            id_number_hash: self.ctx.keys.digest(m.id_number.as_bytes()).to_vec(),
             enrolment: enrolment.clone(),
             stored,
         };
@@ -51,18 +48,11 @@ impl Book<'_> {
         Answer::Accepted
     }
 
-    pub fn agreement_changed(
-        &mut self,
-        m: &AgreementChanged,
-        personal: &Personal,
-        order: &FactOrder,
-        cause: &str,
-    ) -> Answer {
+    pub fn agreement_changed(&mut self, m: &AgreementChanged, order: &FactOrder, cause: &str) -> Answer {
         let key = (m.payer_id.to_string(), m.agreement_no.clone());
         if self.agreements.get(&key).is_some_and(|known| known > order) {
             return Answer::Stale;
         }
-        let Personal::Account { number, name } = personal else { unreachable!("sealed when the agreement was read") };
         let stored = match (self.new_agreements.get(&key), self.agreements.get(&key)) {
             (Some(row), _) => row.stored,
             (None, Some(_)) => Stored::Before,
@@ -73,8 +63,8 @@ impl Book<'_> {
             agreement_no: key.1.clone(),
             gateway: m.gateway.as_str().to_owned(),
             bank_code: m.bank_code.clone(),
-            account_no: number.clone(),
-            account_name: name.clone(),
+            account_no: self.sealer.seal(Purpose::AccountNumber, m.account_no.as_bytes()),
+            account_name: self.sealer.seal(Purpose::AccountName, m.account_name.as_bytes()),
             status: m.status.clone(),
             batch_enabled: m.batch_enabled,
             insurance_types: m.insurance_types.clone(),

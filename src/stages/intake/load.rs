@@ -41,7 +41,7 @@ pub(super) async fn lock<'m>(
 /// A waiting message as it came.
 pub(super) fn understand_waiting(ctx: &Context, waiting: &Waiting, standing: Standing) -> Result<Entry, StageError> {
     let raw = ctx.keys.open(Purpose::RawMessage, &waiting.raw)?;
-    let understood = understand(ctx, &raw)
+    let understood = understand(ctx, &raw, &[])
         .map_err(|fault| StageError::broken(format!("a waiting message is not understood: {}", fault.reason)))?;
     Ok(Entry::new(Arc::new(understood), standing))
 }
@@ -156,13 +156,7 @@ impl Book<'_> {
     }
 
     async fn load_enrolments(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let of_message = |message: &Message| match message {
-            Message::EnrolmentChanged(m) => Some((m.payer_id.to_string(), m.insurance_type.0.clone())),
-            Message::AmountSet(m) => Some((m.payer_id.to_string(), m.insurance_type.0.clone())),
-            Message::DeclarationSubmitted(m) => Some((m.payer_id.to_string(), m.insurance_type.0.clone())),
-            _ => None,
-        };
-        let mut keys: BTreeSet<EnrolmentKey> = self.messages().filter_map(of_message).collect();
+        let mut keys: BTreeSet<EnrolmentKey> = self.messages().filter_map(enrolment_key).collect();
         keys.extend(self.declarations.values().map(|known| (known.payer_id.clone(), known.insurance_type.clone())));
         if keys.is_empty() {
             return Ok(());
@@ -170,6 +164,18 @@ impl Book<'_> {
         let (payers, types): (Vec<&str>, Vec<&str>) = keys.iter().map(|(p, t)| (p.as_str(), t.as_str())).unzip();
         let rows = enrolments::load(tx, &payers, &types).await?;
         self.enrolments = rows.into_iter().map(|(payer, kind, row)| ((payer, kind), row)).collect();
+        // Few are older than the newest word on where their payer is insured.
+        let oldest = self.entries.iter().map(|entry| entry.understood.order.time).min();
+        let late = keys.iter().filter(|key| {
+            let newest = self.enrolments.get(*key).map(|newest| newest.order.time);
+            newest.zip(oldest).is_some_and(|(newest, oldest)| oldest < newest)
+        });
+        let (payers, types): (Vec<&str>, Vec<&str>) = late.map(|(p, t)| (p.as_str(), t.as_str())).unzip();
+        if !payers.is_empty() {
+            for (payer, kind, row) in enrolments::earlier(tx, &payers, &types).await? {
+                self.earlier_enrolments.entry((payer, kind)).or_default().push(row);
+            }
+        }
         Ok(())
     }
 
@@ -241,4 +247,21 @@ impl Book<'_> {
         self.years = amount_settings::load(tx, &keys).await?;
         Ok(())
     }
+}
+
+/// The enrolment that a message names.
+fn enrolment_key(message: &Message) -> Option<EnrolmentKey> {
+    let (payer_id, insurance_type) = match message {
+        Message::EnrolmentChanged(m) => (&m.payer_id, &m.insurance_type),
+        Message::AmountSet(m) => (&m.payer_id, &m.insurance_type),
+        Message::DeclarationSubmitted(m) => (&m.payer_id, &m.insurance_type),
+        Message::AgreementChanged(_)
+        | Message::AmountVoided(_)
+        | Message::AssessmentChanged(_)
+        | Message::DeclarationVoidRequested(_)
+        | Message::PaymentStarted(_)
+        | Message::PaymentReported(_)
+        | Message::RunRequested(_) => return None,
+    };
+    Some((payer_id.to_string(), insurance_type.0.clone()))
 }

@@ -17,30 +17,46 @@ mod runs;
 mod waits;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::{Postgres, Transaction};
 
 use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
-use crate::contract::events::{Data, Event, EventType, MessageData, Subject, WireEvent};
-use crate::crypt::Purpose;
-use crate::store::quarantine::Quarantined;
-use crate::store::{attempts, gates, messages, outbox, quarantine, runs as stored_runs};
+use crate::contract::events::{Event, WireEvent};
+use crate::contract::inbound::MESSAGES;
+use crate::crypt::{Purpose, Ring, value};
+use crate::store::{attempts, gates, messages, outbox, runs as stored_runs};
 
+use super::aside::{self, Aside};
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
 use entry::{Entry, Standing, Understood, understand};
 pub use line::{Line, Turn};
-pub use waits::end_waits;
+pub use waits::{end_these, end_waits};
 
 /// A message as it was delivered.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Delivery {
     pub raw: Vec<u8>,
+    /// Those of the broker, with the content type as `content-type`: an event in binary mode is in them.
     pub headers: Vec<(String, String)>,
     /// Queue, or file and line: for the person who looks at the quarantine.
     pub origin: String,
+}
+
+/// Neither body nor headers: what is personal stays out of logs and panics.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Delivery {{ origin: {:?}, bytes: {} }}", self.origin, self.raw.len())
+    }
+}
+
+/// Where a message of the broker came from. A routing key that is none of ours may hold anything, and is not repeated:
+/// origins are stored as they are, and published.
+pub fn origin(queue: &str, routing_key: &str) -> String {
+    format!("{queue}#{}", if MESSAGES.contains(&routing_key) { routing_key } else { "?" })
 }
 
 /// What became of a batch.
@@ -76,6 +92,21 @@ pub struct Prepared {
     delivery: Delivery,
 }
 
+/// What the log keeps of a delivery that is understood: a structured event, in whichever mode it came.
+fn logged<'d>(understood: &'d Result<Arc<Understood>, NotUnderstood>, delivery: &'d Delivery) -> &'d [u8] {
+    understood.as_ref().map_or(&delivery.raw[..], |message| message.logged(&delivery.raw))
+}
+
+impl Prepared {
+    /// Its bytes under the key that the transaction may use; by then it may be another one.
+    fn sealed_with(&self, sealer: &Ring) -> Cow<'_, [u8]> {
+        match value::key_id(&self.sealed) {
+            Ok(id) if id == sealer.key_id() => Cow::Borrowed(&self.sealed),
+            Ok(_) | Err(_) => Cow::Owned(sealer.seal(Purpose::RawMessage, logged(&self.understood, &self.delivery))),
+        }
+    }
+}
+
 /// Takes a batch: [`prepare`] and [`commit`] in one go.
 pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, StageError> {
     commit(ctx, &prepare(ctx, deliveries.to_vec()), Line::default().turn()).await
@@ -83,10 +114,11 @@ pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, Stage
 
 /// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
 pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
-    let one = |delivery: Delivery| Prepared {
-        understood: understand(ctx, &delivery.raw).map(Arc::new),
-        sealed: ctx.keys.seal(Purpose::RawMessage, &delivery.raw),
-        delivery,
+    let ring = ctx.keys.current();
+    let one = |delivery: Delivery| {
+        let understood = understand(ctx, &delivery.raw, &delivery.headers).map(Arc::new);
+        let sealed = ring.seal(Purpose::RawMessage, logged(&understood, &delivery));
+        Prepared { sealed, understood, delivery }
     };
     deliveries.into_iter().map(one).collect()
 }
@@ -217,15 +249,18 @@ async fn read_batch<'p>(
     let mut tx = ctx.begin().await?;
     gates::share(&mut tx).await?;
     load::lock(&mut tx, understood().map(|one| &one.message)).await?;
+    let sealer = ctx.sealer(&mut tx).await?;
     let sources: Vec<&str> = understood().map(|one| one.source.as_str()).collect();
     let ids: Vec<&str> = understood().map(|one| one.id.as_str()).collect();
     let known = if looks { messages::known(&mut tx, &sources, &ids).await? } else { Vec::new() };
     let before = known.len();
     let known = known.into_iter().map(|(source, id, digest)| ((source, id), digest)).collect();
     let Sorted { fresh, repeated, quarantined } = sort(batch, unstorable, known);
-    let sealed: Vec<&[u8]> = fresh.iter().map(|(_, one)| one.sealed.as_slice()).collect();
+    let sealed: Vec<Cow<'_, [u8]>> = fresh.iter().map(|(_, one)| one.sealed_with(&sealer)).collect();
+    let sealed: Vec<&[u8]> = sealed.iter().map(AsRef::as_ref).collect();
     let entries = fresh.iter().map(|(understood, _)| Entry::new(Arc::clone(understood), Standing::Fresh)).collect();
-    let mut book = Book::new(ctx, entries, ctx.clock.now());
+
+    let mut book = Book::new(ctx, sealer, entries, ctx.clock.now());
     book.load(&mut tx).await?;
     book.judge();
     let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
@@ -258,7 +293,11 @@ async fn write_batch(ctx: &Context, read: Read<'_>) -> Result<Option<Taken>, Sta
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
-    later.extend(put_aside(ctx, &mut tx, quarantined, now).await?);
+    let asides: Vec<Aside<'_>> = quarantined
+        .into_iter()
+        .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
+        .collect();
+    later.extend(aside::put(ctx, &book.sealer, &mut tx, &asides, now).await?);
     withdraw_moved(&mut tx, &moved, now, &mut later).await?;
     events.extend(later.iter().map(|event| event.to_wire(&ctx.settings.events.source)));
     outbox::append_written(&mut tx, now, &events).await?;
@@ -281,46 +320,9 @@ async fn withdraw_moved(
     let payers: Vec<&str> = moved.iter().map(|(payer, _)| payer.as_str()).collect();
     let causes: HashMap<&str, &str> = moved.iter().map(|(payer, cause)| (payer.as_str(), cause.as_str())).collect();
     for row in attempts::withdraw_outdated_of_payers(tx, &payers).await? {
-        events.extend(telling::withdrawn(&row, causes.get(row.payer_id.as_str()).unwrap_or(&""), now));
+        events.extend(telling::withdrawn(&row, causes.get(row.attempt.payer_id.as_str()).unwrap_or(&""), now));
     }
     Ok(())
-}
-
-/// Bytes, headers, reason and position go into the quarantine; only then may the message be acknowledged.
-async fn put_aside(
-    ctx: &Context,
-    tx: &mut sqlx::PgConnection,
-    quarantined: Vec<(NotUnderstood, &Delivery)>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<Vec<Event>, StageError> {
-    let seal = |bytes: &[u8]| ctx.keys.seal(Purpose::RawMessage, bytes);
-    let rows: Vec<Quarantined> = quarantined
-        .iter()
-        .map(|(fault, delivery)| Quarantined {
-            origin: delivery.origin.clone(),
-            code: fault.code.as_str(),
-            reason: fault.reason.clone(),
-            position: fault.position.clone(),
-            raw: seal(&delivery.raw),
-            headers: seal(&serde_json::to_vec(&delivery.headers).expect("headers are plain texts")),
-        })
-        .collect();
-    let ids = quarantine::insert(tx, now, &rows).await?;
-    let event = |(id, row): (&i64, &Quarantined)| Event {
-        kind: EventType::MessageQuarantined,
-        subject: Subject::Message(format!("quarantine/{id}")),
-        sequence: 1,
-        causation: format!("delivery:{}", row.origin),
-        time: now,
-        data: Data::Message(MessageData {
-            code: Some(row.code),
-            quarantine_id: Some(*id),
-            reason: Some(row.reason.clone()),
-            position: Some(row.position.clone()),
-            ..MessageData::default()
-        }),
-    };
-    Ok(ids.iter().zip(&rows).map(event).collect())
 }
 
 /// Payers whose standing has changed, each with the message that did it.

@@ -73,7 +73,7 @@ impl Book<'_> {
         let day = business_date(order.time);
         let closed = match known.obligation.kind {
             Kind::Normal => {
-                let rule = self.rule(&(known.payer_id.clone(), known.insurance_type.clone()));
+                let rule = self.rule(&(known.payer_id.clone(), known.insurance_type.clone()), order);
                 let year = known.obligation.period.from.year();
                 match rule {
                     Ok((rule, _)) => rule.window(year, day) == Window::Closed,

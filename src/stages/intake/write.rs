@@ -6,6 +6,7 @@ use super::Moved;
 use super::book::Book;
 use super::entry::{Answer, Entry, Standing};
 use crate::contract::events::{Data, DiscrepancyData, Event, EventType, Subject};
+use crate::domain::declaration::DeclarationState;
 use crate::stages::StageError;
 use crate::store::agreements::AgreementRow;
 use crate::store::amount_settings::SettingRow;
@@ -48,6 +49,9 @@ impl Book<'_> {
                 agreements::write(tx, &rows, stored).await?;
             }
         }
+        if !self.new_earlier_enrolments.is_empty() {
+            enrolments::insert_earlier(tx, &self.new_earlier_enrolments).await?;
+        }
         if !self.new_assessments.is_empty() {
             let rows: Vec<_> = self.new_assessments.iter().map(|key| (key, &self.assessments[key])).collect();
             assessments::upsert(tx, &rows).await?;
@@ -89,6 +93,14 @@ impl Book<'_> {
         let new: Vec<&Declaration> = self.new_declarations.iter().map(|number| &self.declarations[number]).collect();
         if !new.is_empty() {
             declarations::insert(tx, &new).await?;
+        }
+        // One step at a time: nothing is paid that was not payable.
+        let woken = self.woken_declarations.intersection(&self.moved_declarations);
+        let woken: Vec<Declaration> = woken
+            .map(|number| Declaration { state: DeclarationState::Payable, ..self.declarations[number].clone() })
+            .collect();
+        if !woken.is_empty() {
+            declarations::update(tx, &woken.iter().collect::<Vec<_>>()).await?;
         }
         let moved: Vec<&OnlineOrder> = self.moved_orders.iter().map(|number| &self.orders[number]).collect();
         if !moved.is_empty() {

@@ -5,14 +5,17 @@
 WITH failing AS MATERIALIZED (
     SELECT j.line_no, j.order_no, j.payer_id, j.declaration_no, j.code, j.valid_year, j.verdict = 'fail' AS failed,
            CASE WHEN j.verdict = 'fail' THEN j.class ELSE 'unknown' END AS class,
-           -- planned is 1, sent is 2, whatever was unknown came after
-           greatest(j.sequence, 2) + 1 AS sequence,
+           j.sequence + 1 AS sequence,
            d.insurance_type, d.sequence + 1 AS declaration_sequence,
            CASE WHEN d.channel = 'batch' AND (s.payer_id IS NULL OR (s.fact_time, s.fact_id) <> (d.setting_time, d.setting_id))
                 THEN 'voided' ELSE 'payable' END AS declaration_state,
            d.failed_runs + 1 < j.retry_runs AS retries_left,
            s.fact_time, s.fact_id, s.sequence + 1 AS amount_sequence,
-           j.verdict = 'fail' AND j.class = 'final' AND d.kind = 'normal' AND s.payer_id IS NOT NULL AND s.hold_reason IS NULL AS holds
+           -- once a year: of several months of a payer that fail for good in one file, the first holds it
+           j.verdict = 'fail' AND j.class = 'final' AND d.kind = 'normal' AND s.payer_id IS NOT NULL AND s.hold_reason IS NULL
+               AND row_number() OVER (PARTITION BY s.payer_id, s.insurance_type, s.valid_year,
+                                                   j.verdict = 'fail' AND j.class = 'final' AND d.kind = 'normal'
+                                      ORDER BY j.line_no) = 1 AS holds
     FROM judged j
     JOIN declarations d ON d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id
     LEFT JOIN amount_settings s ON s.payer_id = d.payer_id AND s.insurance_type = d.insurance_type

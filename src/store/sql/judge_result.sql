@@ -18,7 +18,9 @@ WITH lines AS (
           FROM result_lines r) l
     WINDOW of_order AS (PARTITION BY l.order_no ORDER BY l.line_no)
 ), known AS (
-    SELECT l.*, a.payer_id, a.run_id, a.declaration_no, a.amount AS ours, a.state AS attempt_state, a.withdrawal, a.sequence,
+    SELECT l.*, a.payer_id, a.run_id, a.declaration_no, a.amount AS ours, a.state AS attempt_state, a.withdrawal,
+           -- Of the last event about the order: at least that of deduction.sent, whose row is not updated for it.
+           greatest(a.sequence, 1 + r.tells_planned::int) AS sequence,
            a.declaration_sequence, f.file_id, r.valid_year, r.retry_runs,
            s.order_no IS NOT NULL AS settled, s.gateway_txn_no AS settled_txn_no, s.amount AS settled_amount,
            t.order_no IS NOT NULL AS txn_known,

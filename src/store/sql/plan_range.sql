@@ -5,7 +5,7 @@
 --  $7 payers after   $8 payers up to   $9 division pattern of the region   $10 patterns cut out of it
 --  $11 minimum  $12 maximum  $13 step  $14 tiers (null: a range)   $15 runs a failing deduction is tried in
 --  $16 whether the day is in the validity window   $17 now   $18 run prefix of order numbers   $19 events in a chunk
---  $20 whether deduction.planned is published   $21 whether deduction.skipped is
+--  $20 whether the run tells deduction.planned   $21 whether deduction.skipped is published
 WITH settings AS (
     -- The year's amount: the active version, or else the voided one that was the last word.
     SELECT DISTINCT ON (payer_id) payer_id, state, amount, hold_reason, fact_time, fact_id
@@ -88,9 +88,12 @@ WITH settings AS (
       AND d.payer_id > $7 AND d.payer_id <= $8
     RETURNING d.declaration_no
 ), attempted AS (
-    INSERT INTO attempts (order_no, payer_id, run_id, lane, declaration_no, agreement_no, amount, state, declaration_sequence)
+    INSERT INTO attempts (order_no, payer_id, run_id, lane, declaration_no, agreement_no, amount, state, declaration_sequence,
+                          sequence)
     SELECT order_no, payer_id, $1, lane, CASE WHEN files THEN 'D' || substr(order_no, 2) ELSE declaration_no END, agreement_no,
-           amount, 'planned', CASE WHEN files THEN 2 ELSE filed_sequence + 1 END
+           amount, 'planned', CASE WHEN files THEN 2 ELSE filed_sequence + 1 END,
+           -- Of the last event about the order: there is none yet where deduction.planned is not told.
+           CASE WHEN $20 THEN 1 ELSE 0 END
     FROM numbered
     ORDER BY order_no
 ), skipped AS (

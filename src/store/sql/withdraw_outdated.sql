@@ -48,6 +48,6 @@ WITH planned AS MATERIALIZED (
     WHERE d.declaration_no = o.declaration_no AND d.payer_id = o.payer_id
 )
 SELECT order_no, payer_id, run_id, declaration_no, amount, insurance_type, kind, channel, period_from, period_to,
-       reason, sequence, declaration_state, declaration_sequence, gateway, bank_code
+       reason, sequence, declaration_state, declaration_sequence, gateway, bank_code, NULL AS file_name
 FROM outdated
 ORDER BY order_no
