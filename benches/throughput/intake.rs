@@ -13,7 +13,7 @@ use pikou::worker::intake;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{Measured, Turn, forget_peak, peak_rss_mib};
-use crate::{BATCH, Outcome, bare, loops};
+use crate::{Outcome, bare, loops};
 
 /// Messages that the slow loop takes; it would need minutes for all.
 const SAMPLE: usize = 1500;
@@ -44,7 +44,7 @@ pub async fn measure(ctx: &Context, messages: &mut Payers, count: usize, rounds:
         let peak_rss_mib = peak_rss_mib();
         let naive = loops::one_by_one(ctx, &raw, SAMPLE.min(rows / 2)).await?;
         let consumed = loops::consume(&raw, rows - SAMPLE.min(rows / 2)).await?;
-        let inserted = bare::insert(ctx, since, rows.div_ceil(BATCH), rows).await?;
+        let inserted = bare::insert(ctx, since, rows.div_ceil(settings.batch_max), rows).await?;
         let limits = vec![("raw consume, parse, ack", consumed), ("bare set inserts", inserted)];
         turns.push(Turn { rows, rate, limits, naive: Some(naive), peak_rss_mib });
     }

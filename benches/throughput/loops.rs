@@ -10,7 +10,7 @@ use pikou::broker::BrokerSettings;
 use pikou::stages::Context;
 use serde_json::Value;
 
-use crate::{BATCH, Outcome};
+use crate::Outcome;
 
 async fn open(settings: &BrokerSettings, prefetch: u16) -> Outcome<(Connection, Consumer)> {
     let connection = Connection::connect(&settings.url, ConnectionProperties::default()).await?;
@@ -24,7 +24,8 @@ async fn open(settings: &BrokerSettings, prefetch: u16) -> Outcome<(Connection, 
 
 /// Consumes, parses, and acknowledges in batches: nothing else. Messages per second, from the first to the last.
 pub async fn consume(settings: &BrokerSettings, count: usize) -> Outcome<f64> {
-    let (connection, mut consumer) = open(settings, 2 * BATCH as u16).await?;
+    let batch = settings.batch_max;
+    let (connection, mut consumer) = open(settings, 4 * batch as u16).await?;
     let mut clock = Instant::now();
     let mut parsed = 0;
     for number in 1..=count {
@@ -33,7 +34,7 @@ pub async fn consume(settings: &BrokerSettings, count: usize) -> Outcome<f64> {
             clock = Instant::now();
         }
         parsed += usize::from(serde_json::from_slice::<Value>(&delivery.data).is_ok());
-        if number % BATCH == 0 || number == count {
+        if number % batch == 0 || number == count {
             delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
         }
     }

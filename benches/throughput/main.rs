@@ -4,7 +4,7 @@
 //! usually written run in turn, and the medians count.
 //!
 //! `cargo bench --bench throughput [-- intake plan seal reconcile publish] [--json]`, with `PIKOU_BENCH_PAYERS`
-//! (default 50000) in `PIKOU_BENCH_ROUNDS` (default 3). The database is pikou's own embedded one; `intake` and
+//! (default 50000) in `PIKOU_BENCH_ROUNDS` (default 3), `PIKOU_BENCH_BATCH` (default 500) at a time. The database is pikou's own embedded one; `intake` and
 //! `publish` want a broker in `PIKOU_TEST_AMQP_URL`.
 
 mod bare;

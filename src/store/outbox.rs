@@ -89,9 +89,9 @@ pub async fn unpublished(
         "SELECT o.outbox_id, kind, o.events, routing_keys, ids, bodies, scope_id, first_key, last_key, created_at
          FROM (SELECT outbox_id, sum(events) OVER (ORDER BY outbox_id) - events AS before
                FROM (SELECT outbox_id, events FROM outbox WHERE published_at IS NULL AND outbox_id <> ALL ($1)
-                     ORDER BY outbox_id LIMIT $2) oldest) some
-         JOIN outbox o ON o.outbox_id = some.outbox_id
-         WHERE some.before < $3
+                     ORDER BY outbox_id LIMIT $2) unpublished) oldest
+         JOIN outbox o ON o.outbox_id = oldest.outbox_id
+         WHERE oldest.before < $3
          ORDER BY o.outbox_id",
     )
     .bind(under_way)

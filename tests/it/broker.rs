@@ -367,7 +367,9 @@ impl InLine {
     }
 
     fn end(&self, first: usize, done: bool) {
-        self.allowed.send_modify(|allowed| drop(allowed.insert(first, done)));
+        self.allowed.send_modify(|allowed| {
+            allowed.insert(first, done);
+        });
     }
 
     async fn stop(self) {

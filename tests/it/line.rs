@@ -138,7 +138,7 @@ async fn a_batch_that_has_to_begin_again_in_parts_goes_before_the_one_behind_it(
     held.until_writing(1).await;
     // Of the same payers, and of one more.
     let second: Vec<Value> =
-        ["A", "C"].map(|payer| amount_voided(payer, "void", "2026-04-02T09:00:00+08:00")).into_iter().collect();
+        ["A", "C"].map(|payer| amount_voided(payer, &format!("void {payer}"), "2026-04-02T09:00:00+08:00")).to_vec();
     let two = held.put(&[second.clone(), ready("D", "1500.00")].concat());
     let third =
         [vec![amount_set("A", "again", "2026-04-03T09:00:00+08:00", "2000.00")], ready("E", "1500.00")].concat();
