@@ -59,7 +59,7 @@ pub enum NotUnderstoodCode {
 }
 
 impl NotUnderstoodCode {
-    pub const ALL: [NotUnderstoodCode; 7] = [
+    pub const ALL: [NotUnderstoodCode; 8] = [
         NotUnderstoodCode::TooBig,
         NotUnderstoodCode::NotJson,
         NotUnderstoodCode::NotAnEvent,
@@ -67,6 +67,7 @@ impl NotUnderstoodCode {
         NotUnderstoodCode::WrongField,
         NotUnderstoodCode::Conflict,
         NotUnderstoodCode::Unstorable,
+        NotUnderstoodCode::DeadLetter,
     ];
 
     pub fn as_str(self) -> &'static str {

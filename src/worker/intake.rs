@@ -56,7 +56,8 @@ pub(super) fn cannot_consume(error: BrokerError) -> StageError {
     }
 }
 
-fn delivery(queue: &str, message: Incoming) -> Delivery {
+/// A message of a queue, as the intake takes it.
+pub(super) fn delivery(queue: &str, message: Incoming) -> Delivery {
     let content_type = message.content_type.map(|kind| (CONTENT_TYPE.to_owned(), kind));
     Delivery {
         raw: message.body,

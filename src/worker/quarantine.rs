@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::intake::cannot_consume;
+use super::intake::{cannot_consume, delivery};
 use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
@@ -51,10 +51,10 @@ pub async fn consume_dead(ctx: &Context, shutdown: CancellationToken) -> Result<
         async move {
             let letters: Vec<DeadLetter> = batch
                 .into_iter()
-                .map(|message| DeadLetter {
-                    death: message.death(),
-                    origin: format!("{queue}#{}", message.routing_key),
-                    bytes: Bytes { raw: message.body, headers: message.headers },
+                .map(|message| {
+                    let death = message.death();
+                    let Delivery { raw, headers, origin } = delivery(&queue, message);
+                    DeadLetter { death, origin, bytes: Bytes { raw, headers } }
                 })
                 .collect();
             match quarantine::put_dead(&ctx, &letters).await {

@@ -343,10 +343,11 @@ async fn names_numbers_and_accounts_are_where_they_belong_and_nowhere_else() {
     let (one, one_log) = serve(&pikou, "one.log", &[]);
     let (other, other_log) = serve(&pikou, "other.log", &[("PIKOU__LOG__FORMAT", "json")]);
     pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 12).await;
-    for message in online() {
+    // One after the other: two workers take them, and a void that overtakes the report finds a payment in flight.
+    for (before, message) in online().into_iter().enumerate() {
         sender.send("payment.started", message.to_string().as_bytes()).await;
+        pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 13 + before as i64).await;
     }
-    pikou.until("SELECT count(*) FROM messages WHERE outcome = 'accepted'", 17).await;
     let odd = odd_messages();
     let not_understood = odd.len() as i64 - 4;
     for (routing_key, body) in &odd {

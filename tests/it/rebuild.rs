@@ -136,7 +136,7 @@ async fn facts(pool: &PgPool, place: &Place) -> Vec<(&'static str, Vec<String>)>
         ("assessments", rows(pool, place, "assessments", &[], &[]).await),
         ("declarations", rows(pool, place, "declarations", &["sequence"], &[]).await),
         ("online_orders", rows(pool, place, "online_orders", &["sequence"], &[]).await),
-        ("attempts", rows(pool, place, "attempts", &["declaration_sequence"], &[]).await),
+        ("attempts", rows(pool, place, "attempts", &["sequence", "declaration_sequence"], &[]).await),
         ("discrepancies", rows(pool, place, "discrepancies", &["discrepancy_id"], &[]).await),
         ("settlements", rows(pool, place, "settlements", &["sequence", "declaration_sequence"], &[]).await),
     ]
