@@ -3,10 +3,13 @@
 //!
 //! The handler holds a database transaction. So it runs in a task of its own that nothing here ever cancels, and one
 //! after the other: if the connection is lost meanwhile, its end is waited for before anything is handled again.
+//! Where that is too slow, [`consume_in_line`] prepares a batch while others are in hand, and has two of those.
 //!
 //! *If it dies:* what was handled and not acknowledged comes again, and is the same message by its id.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +29,8 @@ use super::{BrokerError, BrokerSettings, HandlerLater, Incoming, answer, chain, 
 pub const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause. The first acknowledged batch starts again from the first.
 pub const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Batches in hand at most, where the handler keeps them apart.
+const IN_HAND_MAX: usize = 2;
 
 /// Consumes the inbox until `shutdown`. An error means that it cannot be done at all: the first connection failed, a
 /// queue has other arguments at the start, a setting is wrong, or the handler panicked. A broker that goes away later
@@ -39,7 +44,7 @@ where
     H: Fn(Vec<Incoming>) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    consume_queue(settings, &settings.queue_in, shutdown, handler).await
+    run(settings, &settings.queue_in, shutdown, 1, |batch| batch, |(): &mut (), batch| handler(batch)).await
 }
 
 /// [`consume`], from the queue of what the broker itself gave up on.
@@ -52,27 +57,54 @@ where
     H: Fn(Vec<Incoming>) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
-    consume_queue(settings, &settings.dead(), shutdown, handler).await
+    run(settings, &settings.dead(), shutdown, 1, |batch| batch, |(): &mut (), batch| handler(batch)).await
 }
 
-async fn consume_queue<H, F>(
+/// [`consume`] in two steps, and two batches in hand. `prepare` is called on a thread of its own for one batch after the
+/// other, ahead of the handler, and what it makes of a batch may be dropped: then the messages come again. The handler
+/// is called for each batch in their order, but for the next one before the last has ended: keeping them apart is its
+/// own task, with what it is given for that, a new one for each connection. If one is not done, none behind it may be.
+/// Batches are acknowledged in their order.
+pub async fn consume_in_line<S, P, L, H, F>(
     settings: &BrokerSettings,
-    queue: &str,
     shutdown: CancellationToken,
+    prepare: S,
     handler: H,
 ) -> Result<(), BrokerError>
 where
-    H: Fn(Vec<Incoming>) -> F,
+    S: Fn(Vec<Incoming>) -> P + Send + Sync + 'static,
+    P: Send + 'static,
+    L: Default,
+    H: Fn(&mut L, P) -> F,
     F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
 {
+    run(settings, &settings.queue_in, shutdown, IN_HAND_MAX, prepare, handler).await
+}
+
+async fn run<S, P, L, H, F>(
+    settings: &BrokerSettings,
+    queue: &str,
+    shutdown: CancellationToken,
+    in_hand_max: usize,
+    prepare: S,
+    handler: H,
+) -> Result<(), BrokerError>
+where
+    S: Fn(Vec<Incoming>) -> P + Send + Sync + 'static,
+    P: Send + 'static,
+    L: Default,
+    H: Fn(&mut L, P) -> F,
+    F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
+{
+    let prepare = Arc::new(prepare);
     let mut pauses = Pauses::new();
     let Some(first) = shutdown.run_until_cancelled(Session::open(settings, queue)).await else { return Ok(()) };
     let mut session = first?;
     info!(queue, "consuming");
     loop {
-        match session.run(queue, &shutdown, &handler, &mut pauses).await {
+        match session.run(queue, &shutdown, in_hand_max, &prepare, &handler, &mut pauses).await {
             End::Shutdown => return Ok(()),
-            End::Panicked => return Err(BrokerError::HandlerPanicked { queue: queue.to_owned() }),
+            End::Panicked | End::Unprepared => return Err(BrokerError::HandlerPanicked { queue: queue.to_owned() }),
             End::Later(later) => warn!(queue, reason = later.reason, "consuming pauses"),
             End::Lost(error) => {
                 warn!(queue, error = chain(&error), "the connection to the broker is lost")
@@ -103,6 +135,8 @@ enum End {
     Later(HandlerLater),
     Lost(BrokerError),
     Panicked,
+    /// A preparation panicked: those before that batch are as good as ever.
+    Unprepared,
 }
 
 /// One connection with one channel and one consumer; never mended, only replaced.
@@ -111,6 +145,13 @@ struct Session {
     /// Dropping it would close it.
     _channel: Channel,
     gathering: Gathering,
+}
+
+/// A batch that is being prepared, or waits for the handler.
+struct Next<P> {
+    task: JoinHandle<P>,
+    last: Acker,
+    messages: usize,
 }
 
 /// A batch in the handler's hands, and how to acknowledge it.
@@ -125,8 +166,8 @@ impl Session {
         let connection = connect(settings, "pikou consumer").await?;
         let channel = answer("opening a channel", connection.create_channel()).await?;
         topology::declare(&channel, settings).await?;
-        // One batch in hand and one gathering; `check` has seen to it that this fits.
-        let prefetch = u16::try_from(settings.batch_max * 2).unwrap_or(u16::MAX);
+        // Batches in hand, one prepared and one gathering; `check` has seen to it that this fits.
+        let prefetch = u16::try_from(settings.batch_max * (IN_HAND_MAX + 2)).unwrap_or(u16::MAX);
         answer("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
         let name = short("a queue's name", queue)?;
@@ -143,42 +184,72 @@ impl Session {
         Ok(Session { connection, _channel: channel, gathering })
     }
 
-    async fn run<H, F>(mut self, queue: &str, shutdown: &CancellationToken, handler: &H, pauses: &mut Pauses) -> End
+    async fn run<S, P, L, H, F>(
+        mut self,
+        queue: &str,
+        shutdown: &CancellationToken,
+        in_hand_max: usize,
+        prepare: &Arc<S>,
+        handler: &H,
+        pauses: &mut Pauses,
+    ) -> End
     where
-        H: Fn(Vec<Incoming>) -> F,
+        S: Fn(Vec<Incoming>) -> P + Send + Sync + 'static,
+        P: Send + 'static,
+        L: Default,
+        H: Fn(&mut L, P) -> F,
         F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
     {
-        let mut in_hand: Option<InHand> = None;
+        let mut next: Option<Next<P>> = None;
+        let mut in_hand: VecDeque<InHand> = VecDeque::with_capacity(in_hand_max);
+        let mut line = L::default();
         let end = loop {
-            let free = in_hand.is_none();
+            let (idle, free) = (in_hand.is_empty(), in_hand.len() < in_hand_max);
             let due = self.gathering.due;
-            if free && (self.gathering.is_full() || due.is_some_and(|due| due <= Instant::now())) {
-                in_hand = self.gathering.hand_over(handler);
+            // As long as the handler is busy, a batch that is not full may wait for company.
+            let is_due = idle && due.is_some_and(|due| due <= Instant::now());
+            if next.is_none() && (self.gathering.is_full() || is_due) {
+                next = self.gathering.prepare(prepare);
                 continue;
             }
             let room = !self.gathering.is_full();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break End::Shutdown,
-                handled = handled(&mut in_hand), if !free => {
-                    match finish(queue, in_hand.take(), handled).await {
+                handled = handled(&mut in_hand), if !idle => {
+                    match finish(queue, in_hand.pop_front(), handled).await {
                         Ok(()) => pauses.reset(),
                         Err(end) => break end,
                     }
                 }
+                prepared = prepared(&mut next), if free && next.is_some() => match (prepared, next.take()) {
+                    (Some(batch), Some(Next { last, messages, .. })) => {
+                        in_hand.push_back(InHand { task: tokio::spawn(handler(&mut line, batch)), last, messages });
+                    }
+                    (None, _) | (_, None) => break End::Unprepared,
+                },
                 more = self.gathering.more(), if room => if let Err(error) = more { break End::Lost(error) },
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if free && due.is_some() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if idle && next.is_none() && due.is_some() => {}
             }
         };
+        // What was prepared and not handed over is dropped: it is not acknowledged and comes again.
         let end = last_in_hand(queue, end, in_hand).await;
         close(self.connection).await;
         end
     }
 }
 
-/// Waits for the handler's end; for ever if it has nothing in hand. Safe to be dropped: the task goes on.
-async fn handled(in_hand: &mut Option<InHand>) -> Option<Result<(), HandlerLater>> {
-    match in_hand {
+/// Waits until the next batch is prepared; for ever if there is none. Nothing if that panicked. Safe to be dropped.
+async fn prepared<P>(next: &mut Option<Next<P>>) -> Option<P> {
+    match next {
+        Some(next) => (&mut next.task).await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the end of the oldest in hand; for ever if there is none. Safe to be dropped: the task goes on.
+async fn handled(in_hand: &mut VecDeque<InHand>) -> Option<Result<(), HandlerLater>> {
+    match in_hand.front_mut() {
         Some(in_hand) => (&mut in_hand.task).await.ok(),
         None => std::future::pending().await,
     }
@@ -200,26 +271,27 @@ async fn finish(queue: &str, in_hand: Option<InHand>, handled: Option<Result<(),
     }
 }
 
-/// The batch in hand when a session ends is always waited for. At shutdown it is acknowledged as usual, and if that
+/// What is in hand when a session ends is always waited for. At shutdown it is acknowledged as usual, and if that
 /// fails it comes again at the next start; on a lost connection there is nothing left to acknowledge it on.
-async fn last_in_hand(queue: &str, end: End, mut in_hand: Option<InHand>) -> End {
-    if in_hand.is_none() {
-        return end;
-    }
-    let handled = handled(&mut in_hand).await;
-    match (end, handled) {
-        (_, None) => End::Panicked,
-        (End::Shutdown, handled) => {
-            match finish(queue, in_hand, handled).await {
-                Ok(()) => {}
-                Err(End::Later(later)) => info!(queue, reason = later.reason, "left for later"),
-                Err(End::Lost(error)) => warn!(queue, error = chain(&error), "will come again"),
-                Err(other) => return other,
+async fn last_in_hand(queue: &str, mut end: End, mut in_hand: VecDeque<InHand>) -> End {
+    let mut acknowledge = matches!(end, End::Shutdown | End::Unprepared);
+    while !in_hand.is_empty() {
+        let handled = handled(&mut in_hand).await;
+        let oldest = in_hand.pop_front();
+        if handled.is_none() {
+            end = End::Panicked;
+        } else if acknowledge && let Err(fault) = finish(queue, oldest, handled).await {
+            // Nothing behind it may be acknowledged: that would acknowledge it, too.
+            acknowledge = false;
+            match fault {
+                End::Later(later) => info!(queue, reason = later.reason, "left for later"),
+                End::Lost(error) => warn!(queue, error = chain(&error), "will come again"),
+                End::Shutdown | End::Panicked | End::Unprepared => end = fault,
             }
-            End::Shutdown
         }
-        (end, Some(_)) => end,
+        acknowledge = acknowledge && !matches!(end, End::Panicked);
     }
+    end
 }
 
 /// The batch that is coming together while the handler works on the one before it.
@@ -265,16 +337,19 @@ impl Gathering {
         Poll::Ready(Ok(()))
     }
 
-    /// Starts the handler on what has been gathered.
-    fn hand_over<H, F>(&mut self, handler: &H) -> Option<InHand>
+    /// Starts to prepare what has been gathered. On a thread of its own: it computes, and would hold up the others.
+    fn prepare<S, P>(&mut self, prepare: &Arc<S>) -> Option<Next<P>>
     where
-        H: Fn(Vec<Incoming>) -> F,
-        F: Future<Output = Result<(), HandlerLater>> + Send + 'static,
+        S: Fn(Vec<Incoming>) -> P + Send + Sync + 'static,
+        P: Send + 'static,
     {
         let last = self.deliveries.last()?.acker.clone();
         self.due = None;
-        let batch: Vec<Incoming> = self.deliveries.drain(..).map(Incoming::from).collect();
-        Some(InHand { messages: batch.len(), task: tokio::spawn(handler(batch)), last })
+        let gathered = std::mem::replace(&mut self.deliveries, Vec::with_capacity(self.batch_max));
+        let messages = gathered.len();
+        let prepare = Arc::clone(prepare);
+        let task = tokio::task::spawn_blocking(move || prepare(gathered.into_iter().map(Incoming::from).collect()));
+        Some(Next { task, last, messages })
     }
 }
 

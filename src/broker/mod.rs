@@ -26,7 +26,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 
-pub use consumer::{consume, consume_dead};
+pub use consumer::{consume, consume_dead, consume_in_line};
 pub use publisher::Publisher;
 pub use sender::{Letter, Sender, Verdict};
 
@@ -38,8 +38,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Unless the URL says otherwise. A peer that went away silently is noticed after twice this time.
 pub const HEARTBEAT_SECONDS: u16 = 15;
-/// Largest batch: twice as many are prefetched, and AMQP counts them in 16 bits.
-pub const BATCH_LIMIT: usize = (u16::MAX / 2) as usize;
+/// Largest batch: four times as many are prefetched, and AMQP counts them in 16 bits.
+pub const BATCH_LIMIT: usize = (u16::MAX / 4) as usize;
 /// Largest number of unconfirmed messages; each is kept in memory until its confirm.
 pub const OUTSTANDING_LIMIT: usize = 10_000;
 /// Longest name of ours, in bytes: AMQP allows 255, and `.dead` is appended.
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_cannot_be_prefetched_twice_is_refused() {
+    fn a_batch_that_cannot_be_prefetched_four_times_is_refused() {
         let fine = settings("amqp://localhost/v");
         assert!(BrokerSettings { batch_max: BATCH_LIMIT, ..fine.clone() }.check().is_ok());
         for batch_max in [0, BATCH_LIMIT + 1] {

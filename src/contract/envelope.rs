@@ -117,7 +117,7 @@ fn fault(code: NotUnderstoodCode, reason: String, position: &str) -> NotUndersto
 
 /// The event that a JSON value is.
 pub(super) fn from_json(value: Value) -> Result<Envelope, NotUnderstood> {
-    let canonical = value.to_string(); // serde_json keeps keys sorted
+    let canonical = serde_json::to_string(&value).expect("a value is JSON"); // keys are kept sorted
     let Value::Object(mut fields) = value else {
         return Err(fault(NotUnderstoodCode::NotAnEvent, "not a JSON object".into(), ""));
     };

@@ -1,7 +1,8 @@
 //! The outbox goes out, in order, at least once.
 //!
 //! In: rows of the outbox that are not marked. Out: events at the broker (or in a file), and marked rows. Called by
-//! the relay, which is one process at a time, and by commands that end with nothing left to tell.
+//! the relay, which is one process at a time, and by commands that end with nothing left to tell. While some rows are
+//! with the broker, the next ones are read.
 //! *Commits:* the mark, after every event of the rows was confirmed. *If it dies:* between confirm and mark the same
 //! events go out again with the same ids, subjects and sequences; a consumer recognises them.
 
@@ -20,8 +21,9 @@ use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
 use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
 use telling::{declaration_changed, declaration_of, deduction, wire_sum};
 
-/// Outbox rows taken at a time; each stands for at most 1,000 events.
-const ROWS_MAX: i64 = 8;
+/// Outbox rows taken at a time, and events after which no further row is: the broker's confirms are waited for each time.
+const ROWS_MAX: i64 = 64;
+const EVENTS_MAX: i64 = 8_000;
 
 /// Where events go.
 pub enum Sink {
@@ -49,23 +51,53 @@ impl Sink {
     }
 }
 
-/// Publishes the oldest rows. Returns how many events went out; 0 when there is nothing to tell.
-pub async fn publish_some(ctx: &Context, connection: &mut PgConnection, sink: &mut Sink) -> Result<usize, StageError> {
-    let chunks = outbox::unpublished(connection, ROWS_MAX).await?;
-    if chunks.is_empty() {
+/// Rows that are read and not published yet.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    outbox_ids: Vec<i64>,
+    events: Vec<WireEvent>,
+}
+
+/// Publishes the oldest rows. Returns how many events went out; 0 when there is nothing to tell. `ahead` is what the
+/// last call has read, and belongs to the connection: whoever leads anew, begins with nothing.
+pub async fn publish_some(
+    ctx: &Context,
+    connection: &mut PgConnection,
+    sink: &mut Sink,
+    ahead: &mut Ahead,
+) -> Result<usize, StageError> {
+    let mut now = std::mem::take(ahead);
+    if now.outbox_ids.is_empty() {
+        now = read(ctx, connection, &[]).await?;
+    }
+    if now.outbox_ids.is_empty() {
         return Ok(0);
     }
-    let outbox_ids: Vec<i64> = chunks.iter().map(|chunk| chunk.outbox_id).collect();
-    let mut events = Vec::new();
-    for chunk in chunks {
-        events.extend(expand(ctx, connection, chunk).await?);
-    }
-    let count = events.len();
-    sink.publish(events).await?;
+    let count = now.events.len();
+    // Neither is given up for the other's fault: what was published is marked.
+    let (published, next) = tokio::join!(sink.publish(now.events), read(ctx, connection, &now.outbox_ids));
+    published?;
     crash_point("publish: confirmed");
-    outbox::mark_published(connection, &outbox_ids, ctx.clock.now()).await?;
+    outbox::mark_published(connection, &now.outbox_ids, ctx.clock.now()).await?;
     crash_point("publish: marked");
+    *ahead = next?;
     Ok(count)
+}
+
+/// The oldest rows but those that are under way.
+async fn read(ctx: &Context, connection: &mut PgConnection, under_way: &[i64]) -> Result<Ahead, StageError> {
+    let mut ahead = Ahead::default();
+    for chunk in outbox::unpublished(connection, under_way, ROWS_MAX, EVENTS_MAX).await? {
+        let outbox_id = chunk.outbox_id;
+        match expand(ctx, connection, chunk).await {
+            Ok(events) => ahead.events.extend(events),
+            Err(error) if ahead.outbox_ids.is_empty() => return Err(error),
+            // Those before it go out first; then it is the oldest.
+            Err(_) => break,
+        }
+        ahead.outbox_ids.push(outbox_id);
+    }
+    Ok(ahead)
 }
 
 /// The events of a row. A range that gives another number of events than the row says is a broken book.

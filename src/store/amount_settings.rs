@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, Row};
 
+use super::Stored;
 use crate::domain::amount_setting::{FactOrder, SettingState, Version, YearHistory};
 use crate::domain::money::Money;
 use crate::domain::period::Month;
@@ -20,6 +21,8 @@ pub struct YearRecord {
     pub history: YearHistory,
     /// For each version: why it is held, and the sequence of the last event when it was written.
     pub marks: BTreeMap<FactOrder, (Option<String>, i64)>,
+    /// What is stored of each version that may change: state, why it is held, sequence.
+    pub stored: BTreeMap<FactOrder, (SettingState, Option<String>, i64)>,
     /// Sequence of the last event about the year.
     pub sequence: i64,
     /// A settlement of the whole year is booked.
@@ -87,60 +90,39 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
         let order = FactOrder { time: row.get(3), id: row.get(4) };
         let sequence: i64 = row.get(9);
         year.sequence = year.sequence.max(sequence);
+        let state = SettingState::parse(row.get(7)).ok_or_else(|| impossible("amount_settings.state"))?;
         year.marks.insert(order.clone(), (row.get(8), sequence));
+        year.stored.insert(order.clone(), (state, row.get(8), sequence));
         year.history.versions.push(Version {
             order,
             amount: decode_money(row.get(5))?,
             period_from: row.get::<Option<&str>, _>(10).map(month).transpose()?,
             channel: row.get(6),
-            state: SettingState::parse(row.get(7)).ok_or_else(|| impossible("amount_settings.state"))?,
+            state,
         });
     }
+    // What most years have none of, in one statement: a word to stop (time, id), what is booked (sequence, whole year), what
+    // is out (order, file).
     let rows = sqlx::query(
-        "SELECT v.payer_id, v.insurance_type, v.valid_year, v.fact_time, v.fact_id
-         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
-         JOIN amount_voids v USING (payer_id, insurance_type, valid_year)
-         ORDER BY v.fact_time, v.fact_id",
-    )
-    .bind(&arrays.payers)
-    .bind(&arrays.types)
-    .bind(&arrays.years)
-    .fetch_all(&mut *tx)
-    .await?;
-    for row in rows {
-        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
-            year.history.voids.push(FactOrder { time: row.get(3), id: row.get(4) });
-        }
-    }
-    let rows = sqlx::query(
-        "SELECT s.payer_id, s.insurance_type, s.valid_year, max(s.amount_sequence), bool_or(s.period_from <> s.period_to)
-         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
-         JOIN settlements s USING (payer_id, insurance_type, valid_year)
+        "WITH k AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year))
+         SELECT 'void', v.payer_id, v.insurance_type, v.valid_year, v.fact_time, v.fact_id, NULL::bigint, NULL::boolean, NULL
+         FROM k JOIN amount_voids v USING (payer_id, insurance_type, valid_year)
+         UNION ALL
+         SELECT 'booked', s.payer_id, s.insurance_type, s.valid_year, NULL, NULL, max(s.amount_sequence),
+                bool_or(s.period_from <> s.period_to), NULL
+         FROM k JOIN settlements s USING (payer_id, insurance_type, valid_year)
          WHERE s.kind = 'normal'
-         GROUP BY 1, 2, 3",
-    )
-    .bind(&arrays.payers)
-    .bind(&arrays.types)
-    .bind(&arrays.years)
-    .fetch_all(&mut *tx)
-    .await?;
-    for row in rows {
-        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
-            year.sequence = year.sequence.max(row.get::<Option<i64>, _>(3).unwrap_or(0));
-            year.paid = row.get(4);
-        }
-    }
-    let rows = sqlx::query(
-        "SELECT k.payer_id, k.insurance_type, k.valid_year, a.order_no, f.file_name
-         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         GROUP BY 2, 3, 4
+         UNION ALL
+         SELECT 'out', k.payer_id, k.insurance_type, k.valid_year, NULL, a.order_no, NULL, NULL, f.file_name
+         FROM k
          JOIN declarations d ON d.payer_id = k.payer_id AND d.insurance_type = k.insurance_type AND d.kind = 'normal'
              AND left(d.period_from, 4) = k.valid_year::text AND d.state = 'paying'
          JOIN attempts a ON a.payer_id = d.payer_id AND a.declaration_no = d.declaration_no AND a.state IN ('planned', 'unknown')
          JOIN runs r ON r.run_id = a.run_id AND r.sealed_at IS NOT NULL
          LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane
              AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
-         WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id)
-         ORDER BY a.order_no",
+         WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id)",
     )
     .bind(&arrays.payers)
     .bind(&arrays.types)
@@ -148,10 +130,18 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
     .fetch_all(&mut *tx)
     .await?;
     for row in rows {
-        if let Some(year) = years.get_mut(&(row.get(0), row.get(1), row.get(2))) {
-            year.out = Some((row.get(3), row.get(4)));
+        let Some(year) = years.get_mut(&(row.get(1), row.get(2), row.get(3))) else { continue };
+        match row.get(0) {
+            "void" => year.history.voids.push(FactOrder { time: row.get(4), id: row.get(5) }),
+            "booked" => {
+                year.sequence = year.sequence.max(row.get::<Option<i64>, _>(6).unwrap_or(0));
+                year.paid = row.get(7);
+            }
+            "out" => year.out = year.out.take().max(Some((row.get(5), row.get(8)))),
+            _ => return Err(impossible("the kind of a row about a year")),
         }
     }
+    years.values_mut().for_each(|year| year.history.voids.sort());
     Ok(years)
 }
 
@@ -166,33 +156,41 @@ pub async fn held_for_agreement(tx: &mut PgConnection, payers: &[&str]) -> sqlx:
     .await
 }
 
-/// Writes versions as they are now, what is no longer active first: one_active_amount is checked row by row.
-pub async fn upsert(tx: &mut PgConnection, rows: &[SettingRow]) -> sqlx::Result<()> {
+/// Writes versions as they are now, all of them stored alike; those that are may have another state, hold or sequence.
+/// What is no longer active comes first: one_active_amount is checked row by row.
+pub async fn write(tx: &mut PgConnection, rows: &[SettingRow], stored: Stored) -> sqlx::Result<()> {
     let keys = Keys::of(rows.iter().map(|row| &row.key));
-    sqlx::query(
+    let replace = match stored {
+        Stored::Not => "",
+        Stored::Before => {
+            "ON CONFLICT (insurance_type, valid_year, payer_id, fact_time, fact_id) DO UPDATE SET
+                 state = excluded.state, hold_reason = excluded.hold_reason, sequence = excluded.sequence"
+        }
+    };
+    let sql = format!(
         "INSERT INTO amount_settings (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence,
                                       period_from)
          SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::numeric[], $7::text[],
                               $8::text[], $9::text[], $10::bigint[], $11::text[])
               AS s (payer_id, insurance_type, valid_year, fact_time, fact_id, amount, channel, state, hold_reason, sequence, period_from)
          ORDER BY s.state = 'active'
-         ON CONFLICT (insurance_type, valid_year, payer_id, fact_time, fact_id) DO UPDATE SET
-             state = excluded.state, hold_reason = excluded.hold_reason, sequence = excluded.sequence",
-    )
-    .bind(keys.payers)
-    .bind(keys.types)
-    .bind(keys.years)
-    .bind(rows.iter().map(|row| row.version.order.time).collect::<Vec<DateTime<Utc>>>())
-    .bind(rows.iter().map(|row| row.version.order.id.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.version.amount.decimal()).collect::<Vec<Decimal>>())
-    .bind(rows.iter().map(|row| row.version.channel.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.version.state.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.hold_reason.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.version.period_from.map(|month| month.to_string())).collect::<Vec<_>>())
-    .execute(tx)
-    .await
-    .map(drop)
+         {replace}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(keys.payers)
+        .bind(keys.types)
+        .bind(keys.years)
+        .bind(rows.iter().map(|row| row.version.order.time).collect::<Vec<DateTime<Utc>>>())
+        .bind(rows.iter().map(|row| row.version.order.id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.version.amount.decimal()).collect::<Vec<Decimal>>())
+        .bind(rows.iter().map(|row| row.version.channel.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.version.state.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.hold_reason.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.version.period_from.map(|month| month.to_string())).collect::<Vec<_>>())
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
 pub async fn insert_voids(tx: &mut PgConnection, rows: &[VoidRow]) -> sqlx::Result<()> {

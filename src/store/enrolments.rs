@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgConnection, Row};
 
+use super::Stored;
 use crate::domain::amount_setting::FactOrder;
 
 /// What the rules need to know of an enrolment.
@@ -25,6 +26,7 @@ pub struct EnrolmentRow {
     pub id_number: Vec<u8>,
     pub id_number_hash: Vec<u8>,
     pub enrolment: Enrolment,
+    pub stored: Stored,
 }
 
 /// The enrolments of the given keys, as (payer, insurance type, enrolment).
@@ -50,33 +52,41 @@ fn decode(row: &sqlx::postgres::PgRow) -> (String, String, Enrolment) {
     (row.get(0), row.get(1), Enrolment { division_code: row.get(2), category: row.get(3), order })
 }
 
-/// Writes the newest word of each key (at most one row a key).
-pub async fn upsert(tx: &mut PgConnection, rows: &[EnrolmentRow]) -> sqlx::Result<()> {
-    sqlx::query(
+/// Replaces what is stored of a key.
+const REPLACE: &str = "ON CONFLICT (payer_id, insurance_type) DO UPDATE SET
+    status = excluded.status, effective_on = excluded.effective_on, name = excluded.name, id_type = excluded.id_type,
+    id_number = excluded.id_number, id_number_hash = excluded.id_number_hash, division_code = excluded.division_code,
+    category = excluded.category, fact_time = excluded.fact_time, fact_id = excluded.fact_id";
+
+/// Writes the newest word of each key (at most one row a key), all of them stored alike.
+pub async fn write(tx: &mut PgConnection, rows: &[&EnrolmentRow], stored: Stored) -> sqlx::Result<()> {
+    let replace = match stored {
+        Stored::Not => "",
+        Stored::Before => REPLACE,
+    };
+    let sql = format!(
         "INSERT INTO enrolments (payer_id, insurance_type, status, effective_on, name, id_type, id_number, id_number_hash,
                                  division_code, category, fact_time, fact_id)
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::bytea[], $6::text[], $7::bytea[], $8::bytea[],
                               $9::text[], $10::text[], $11::timestamptz[], $12::text[])
-         ON CONFLICT (payer_id, insurance_type) DO UPDATE SET
-             status = excluded.status, effective_on = excluded.effective_on, name = excluded.name, id_type = excluded.id_type,
-             id_number = excluded.id_number, id_number_hash = excluded.id_number_hash, division_code = excluded.division_code,
-             category = excluded.category, fact_time = excluded.fact_time, fact_id = excluded.fact_id",
-    )
-    .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.insurance_type.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.effective_on).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.name.as_slice()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.id_type.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.id_number.as_slice()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.id_number_hash.as_slice()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.enrolment.division_code.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.enrolment.category.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.enrolment.order.time).collect::<Vec<DateTime<Utc>>>())
-    .bind(rows.iter().map(|row| row.enrolment.order.id.as_str()).collect::<Vec<_>>())
-    .execute(tx)
-    .await
-    .map(drop)
+         {replace}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(rows.iter().map(|row| row.payer_id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.insurance_type.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.effective_on).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.name.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.id_type.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.id_number.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.id_number_hash.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.enrolment.division_code.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.enrolment.category.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.enrolment.order.time).collect::<Vec<DateTime<Utc>>>())
+        .bind(rows.iter().map(|row| row.enrolment.order.id.as_str()).collect::<Vec<_>>())
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
 /// What was known of these enrolments before the newest word, as (payer, insurance type, enrolment), oldest first.

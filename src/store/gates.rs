@@ -20,12 +20,15 @@ const DIGESTS: i32 = 0x706b;
 const DECISIONS: i32 = 0x706c;
 
 /// Shared by intake. Every statement behind it looks some hundred keys up, so the planner is told to go by index: while
-/// tables grow faster than their statistics it would rather read them whole, a little slower with every batch.
+/// tables grow faster than their statistics it would rather read them whole, a little slower with every batch. Nor need
+/// it plan a statement anew for the keys of each batch.
 pub async fn share(tx: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::raw_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off")
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(GATE).execute(tx).await.map(drop)
+    let in_one_message = format!(
+        "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
+         SET LOCAL plan_cache_mode = force_generic_plan;
+         SELECT pg_advisory_xact_lock_shared({GATE})"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(in_one_message)).execute(&mut *tx).await.map(drop)
 }
 
 /// Owned by one bounded batch of a run or a result file.

@@ -1,7 +1,9 @@
 //! The log of messages: which are known, what was answered, which wait.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 
 /// A message to be written down with its answer; `raw` is encrypted already.
 #[derive(Debug)]
@@ -45,15 +47,19 @@ pub async fn known(
     .await
 }
 
-/// Writes messages down. Fewer than given come back as `false`: another worker was faster with one of the ids.
-pub async fn insert(tx: &mut PgConnection, received_at: DateTime<Utc>, rows: &[NewMessage<'_>]) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "INSERT INTO messages (source, id, kind, payer_id, sent_at, received_at, digest, raw, outcome, code, wait_for, wait_until)
+/// Messages that can be written at once: their arrays are made before the transaction that others wait for.
+pub struct Ready(Query<'static, Postgres, PgArguments>);
+
+/// Makes messages ready to be written, with a note that a batch of so many deliveries was taken.
+pub fn ready(received_at: DateTime<Utc>, rows: &[NewMessage<'_>], deliveries: usize) -> Ready {
+    Ready(
+        sqlx::query(
+        "WITH batch AS (INSERT INTO intake_batches (taken_at, deliveries) VALUES ($1, $13))
+         INSERT INTO messages (source, id, kind, payer_id, sent_at, received_at, digest, raw, outcome, code, wait_for, wait_until)
          SELECT source, id, kind, payer_id, sent_at, $1, digest, raw, outcome, code, wait_for, wait_until
          FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[], $8::bytea[],
                      $9::text[], $10::text[], $11::text[], $12::timestamptz[])
-              AS m (source, id, kind, payer_id, sent_at, digest, raw, outcome, code, wait_for, wait_until)
-         ON CONFLICT (source, id) DO NOTHING",
+              AS m (source, id, kind, payer_id, sent_at, digest, raw, outcome, code, wait_for, wait_until)",
     )
     .bind(received_at)
     .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
@@ -67,9 +73,18 @@ pub async fn insert(tx: &mut PgConnection, received_at: DateTime<Utc>, rows: &[N
     .bind(rows.iter().map(|row| row.code).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.wait_for.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.wait_until).collect::<Vec<_>>())
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected() == rows.len() as u64)
+    .bind(deliveries as i32),
+    )
+}
+
+/// Writes messages down. `false`: another worker was faster with one of the ids, and the transaction is lost.
+/// (`ON CONFLICT` would look each key up a second time.)
+pub async fn insert(tx: &mut PgConnection, Ready(messages): Ready) -> sqlx::Result<bool> {
+    match messages.execute(tx).await {
+        Ok(_) => Ok(true),
+        Err(error) if super::violated(&error) == Some("messages_pkey") => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Counts messages that came again; a key given twice came twice.

@@ -26,6 +26,13 @@ pub mod sealed_values;
 /// The migrations, in the binary.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// Whether a row is in its table already: one that is not is inserted without a look at what it may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    Not,
+    Before,
+}
+
 /// What an error of the database means for the work in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {

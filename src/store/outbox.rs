@@ -53,8 +53,17 @@ pub async fn append(
     created_at: DateTime<Utc>,
     events: &[Event],
 ) -> sqlx::Result<()> {
-    for chunk in events.chunks(CHUNK_MAX) {
-        let wires: Vec<WireEvent> = chunk.iter().map(|event| event.to_wire(source)).collect();
+    let wires: Vec<WireEvent> = events.iter().map(|event| event.to_wire(source)).collect();
+    append_written(tx, created_at, &wires).await
+}
+
+/// [`append`] for events that are written already.
+pub async fn append_written(
+    tx: &mut PgConnection,
+    created_at: DateTime<Utc>,
+    events: &[WireEvent],
+) -> sqlx::Result<()> {
+    for wires in events.chunks(CHUNK_MAX) {
         sqlx::query(
             "INSERT INTO outbox (kind, events, routing_keys, ids, bodies, created_at) VALUES ('events', $1, $2, $3, $4, $5)",
         )
@@ -69,13 +78,25 @@ pub async fn append(
     Ok(())
 }
 
-/// The oldest unpublished rows, at most `limit`.
-pub async fn unpublished(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Chunk>> {
+/// The oldest unpublished rows but those that are under way: at most `rows_max`, and none behind `events_max` events.
+pub async fn unpublished(
+    connection: &mut PgConnection,
+    under_way: &[i64],
+    rows_max: i64,
+    events_max: i64,
+) -> sqlx::Result<Vec<Chunk>> {
     let rows = sqlx::query(
-        "SELECT outbox_id, kind, events, routing_keys, ids, bodies, scope_id, first_key, last_key, created_at
-         FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1",
+        "SELECT o.outbox_id, kind, o.events, routing_keys, ids, bodies, scope_id, first_key, last_key, created_at
+         FROM (SELECT outbox_id, sum(events) OVER (ORDER BY outbox_id) - events AS before
+               FROM (SELECT outbox_id, events FROM outbox WHERE published_at IS NULL AND outbox_id <> ALL ($1)
+                     ORDER BY outbox_id LIMIT $2) unpublished) oldest
+         JOIN outbox o ON o.outbox_id = oldest.outbox_id
+         WHERE oldest.before < $3
+         ORDER BY o.outbox_id",
     )
-    .bind(limit)
+    .bind(under_way)
+    .bind(rows_max)
+    .bind(events_max)
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -1,13 +1,14 @@
 //! Messages from the broker, or from a file of JSON lines, go to the intake stage in batches.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, BrokerError, HandlerLater, Incoming};
 use crate::contract::binary::CONTENT_TYPE;
-use crate::stages::intake::{Delivery, Taken, origin, take};
+use crate::stages::intake::{self, Delivery, Line, Prepared, Taken, origin};
 use crate::stages::{Context, StageError};
 
 /// Consumes until shutdown. Without a broker there is nothing to consume.
@@ -16,12 +17,17 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
         shutdown.cancelled().await;
         return Ok(());
     }
-    let handler = |batch: Vec<Incoming>| {
+    let prepare = {
         let ctx = ctx.clone();
+        move |batch: Vec<Incoming>| {
+            let queue = &ctx.settings.broker.queue_in;
+            intake::prepare(&ctx, batch.into_iter().map(|message| delivery(queue, message)).collect())
+        }
+    };
+    let handler = |line: &mut Line, batch: Vec<Prepared>| {
+        let (ctx, turn) = (ctx.clone(), line.turn());
         async move {
-            let queue = ctx.settings.broker.queue_in.clone();
-            let deliveries: Vec<Delivery> = batch.into_iter().map(|message| delivery(&queue, message)).collect();
-            match take(&ctx, &deliveries).await {
+            match intake::commit(&ctx, &batch, turn).await {
                 Ok(_) => Ok(()),
                 // Whatever it is, the messages stay in the broker: nothing is acknowledged that is not committed.
                 Err(error) => {
@@ -31,7 +37,7 @@ pub async fn consume(ctx: &Context, shutdown: CancellationToken) -> Result<(), S
             }
         }
     };
-    broker::consume(&broker_settings(&ctx.settings), shutdown, handler).await.map_err(cannot_consume)
+    broker::consume_in_line(&broker_settings(&ctx.settings), shutdown, prepare, handler).await.map_err(cannot_consume)
 }
 
 /// Sees to it that the broker has what we need, as we need it, before any work begins.
@@ -60,7 +66,8 @@ pub(super) fn delivery(queue: &str, message: Incoming) -> Delivery {
     }
 }
 
-/// Takes every line of a file as a message, through the very same intake. Blank lines are passed over.
+/// Takes every line of a file as a message, through the very same intake. Blank lines are passed over. Two batches are
+/// under way at a time, each in a task that nothing cancels.
 pub async fn ingest(
     ctx: &Context,
     name: &str,
@@ -68,27 +75,74 @@ pub async fn ingest(
     mut progress: impl FnMut(usize),
 ) -> Result<Taken, StageError> {
     let mut taken = Taken::default();
-    let mut batch = Vec::with_capacity(ctx.settings.intake.batch_max);
+    let mut line = Line::default();
+    let mut before: Option<JoinHandle<Result<Taken, StageError>>> = None;
     let mut line_no = 0_u64;
     loop {
-        let mut raw = Vec::new();
-        let read = read_line(&mut lines, &mut raw, ctx.settings.intake.message_max_bytes).await;
-        let more = read.map_err(|source| StageError::later(format!("reading {name}"), source))?;
-        if more {
-            line_no += 1;
-            if !raw.iter().all(u8::is_ascii_whitespace) {
-                batch.push(Delivery { raw, headers: Vec::new(), origin: format!("{name}:{line_no}") });
+        let batch = match read_batch(ctx, name, &mut lines, &mut line_no).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                if let Some(before) = before {
+                    let _ = before.await;
+                }
+                return Err(error);
+            }
+        };
+        let next = (!batch.is_empty()).then(|| {
+            let (ctx, turn) = (ctx.clone(), line.turn());
+            tokio::spawn(async move {
+                let preparing = ctx.clone();
+                let prepared = ended(tokio::task::spawn_blocking(move || intake::prepare(&preparing, batch)).await);
+                intake::commit(&ctx, &prepared, turn).await
+            })
+        });
+        if let Some(before) = before.take() {
+            match ended(before.await) {
+                Ok(some) => {
+                    taken.add(some);
+                    progress(some.total());
+                }
+                Err(error) => {
+                    // The next one comes to nothing too, and is not left behind in a transaction.
+                    if let Some(next) = next {
+                        let _ = next.await;
+                    }
+                    return Err(error);
+                }
             }
         }
-        if batch.len() >= ctx.settings.intake.batch_max || (!more && !batch.is_empty()) {
-            taken.add(take(ctx, &batch).await?);
-            progress(batch.len());
-            batch.clear();
-        }
-        if !more {
+        if next.is_none() {
             return Ok(taken);
         }
+        before = next;
     }
+}
+
+/// What a task has come to. None is ever cancelled, so that an error is a panic, and goes on here.
+fn ended<T>(joined: Result<T, JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The next lines with something on them, at most a batch; none at the end of the file.
+async fn read_batch(
+    ctx: &Context,
+    name: &str,
+    lines: &mut (impl AsyncBufRead + Unpin),
+    line_no: &mut u64,
+) -> Result<Vec<Delivery>, StageError> {
+    let mut batch = Vec::with_capacity(ctx.settings.intake.batch_max);
+    while batch.len() < ctx.settings.intake.batch_max {
+        let mut raw = Vec::new();
+        let read = read_line(lines, &mut raw, ctx.settings.intake.message_max_bytes).await;
+        if !read.map_err(|source| StageError::later(format!("reading {name}"), source))? {
+            break;
+        }
+        *line_no += 1;
+        if !raw.iter().all(u8::is_ascii_whitespace) {
+            batch.push(Delivery { raw, headers: Vec::new(), origin: format!("{name}:{line_no}") });
+        }
+    }
+    Ok(batch)
 }
 
 /// One line without its end. Of a line that is longer than any message may be, no more is kept in memory than shows

@@ -10,7 +10,7 @@ use super::{PAUSE_FIRST, PAUSE_MAX, pause_until, report};
 use crate::app::broker_settings;
 use crate::broker::Publisher;
 use crate::broker::jsonl::JsonLines;
-use crate::stages::publish::{Sink, publish_some};
+use crate::stages::publish::{Ahead, Sink, publish_some};
 use crate::stages::{Context, StageError};
 use crate::store::gates;
 
@@ -40,10 +40,10 @@ pub async fn drain(ctx: &Context) -> Result<usize, StageError> {
 /// [`drain`], telling after each piece how many events it was.
 pub async fn drain_with(ctx: &Context, mut progress: impl FnMut(usize)) -> Result<usize, StageError> {
     let Some(mut connection) = lead(ctx).await? else { return Ok(0) };
-    let mut sink = open(ctx).await?;
+    let (mut sink, mut ahead) = (open(ctx).await?, Ahead::default());
     let mut published = 0;
     let drained = loop {
-        match publish_some(ctx, &mut connection, &mut sink).await {
+        match publish_some(ctx, &mut connection, &mut sink, &mut ahead).await {
             Ok(0) => break Ok(published),
             Ok(some) => {
                 progress(some);
@@ -63,9 +63,9 @@ async fn relay(ctx: &Context, shutdown: &CancellationToken, pause: &mut Duration
         *pause = PAUSE_FIRST;
         return Ok(());
     };
-    let mut sink = open(ctx).await?;
+    let (mut sink, mut ahead) = (open(ctx).await?, Ahead::default());
     while !shutdown.is_cancelled() {
-        match publish_some(ctx, &mut connection, &mut sink).await {
+        match publish_some(ctx, &mut connection, &mut sink, &mut ahead).await {
             Ok(0) => pause_until(shutdown, tokio::time::sleep(IDLE)).await,
             Ok(_) => *pause = PAUSE_FIRST,
             // After a fault the publisher is spent; the next turn connects anew.

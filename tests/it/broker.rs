@@ -1,6 +1,6 @@
 //! The broker module against a real RabbitMQ. Each test has exchanges and queues of its own and deletes them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties};
-use pikou::broker::{BrokerError, BrokerSettings, HandlerLater, Incoming, Outgoing, Publisher, consume, topology};
-use tokio::sync::{Semaphore, mpsc};
+use pikou::broker::{
+    BrokerError, BrokerSettings, HandlerLater, Incoming, Outgoing, Publisher, consume, consume_in_line, topology,
+};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -315,6 +317,161 @@ async fn a_handler_that_panics_stops_the_consumer_and_loses_nothing() {
     let error = soon("the end of the consumer", consuming).await.expect_err("it must not go on");
     assert!(matches!(error, BrokerError::HandlerPanicked { .. }), "{error}");
     place.until_ready(3).await;
+    place.delete().await;
+}
+
+/// A consumer in line: what was prepared is told on one channel, what the handler has begun on another. A batch is done
+/// when its first message is allowed; a failed one fails those behind it, as it must.
+struct InLine {
+    prepared: mpsc::UnboundedReceiver<Vec<usize>>,
+    begun: mpsc::UnboundedReceiver<Vec<usize>>,
+    /// Batches that may end, by their first message, and how.
+    allowed: Arc<watch::Sender<HashMap<usize, bool>>>,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), BrokerError>>,
+}
+
+impl InLine {
+    fn start(settings: &BrokerSettings) -> InLine {
+        let ((tell_prepared, prepared), (tell_begun, begun)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let allowed = Arc::new(watch::Sender::new(HashMap::new()));
+        let shutdown = CancellationToken::new();
+        let (settings, token, allow) = (settings.clone(), shutdown.clone(), allowed.clone());
+        let prepare = move |batch: Vec<Incoming>| {
+            let ids = ids(&batch);
+            tell_prepared.send(ids.clone()).expect("the test listens");
+            assert!(!ids.contains(&PANICS), "a fault of ours, on purpose");
+            ids
+        };
+        let handler = move |_: &mut (), batch: Vec<usize>| {
+            let (tell_begun, allow) = (tell_begun.clone(), allow.clone());
+            async move {
+                tell_begun.send(batch.clone()).expect("the test listens");
+                let mut allowed = allow.subscribe();
+                drop(allowed.wait_for(|allowed: &HashMap<usize, bool>| allowed.contains_key(&batch[0])).await);
+                let mut done = None;
+                allow.send_modify(|allowed| done = allowed.remove(&batch[0]));
+                if done == Some(true) { Ok(()) } else { later("no database") }
+            }
+        };
+        let task = tokio::spawn(async move { consume_in_line(&settings, token, prepare, handler).await });
+        InLine { prepared, begun, allowed, shutdown, task }
+    }
+
+    async fn prepared(&mut self) -> Vec<usize> {
+        soon("a prepared batch", self.prepared.recv()).await.expect("the consumer lives")
+    }
+
+    async fn begun(&mut self) -> Vec<usize> {
+        soon("a batch in hand", self.begun.recv()).await.expect("the consumer lives")
+    }
+
+    fn end(&self, first: usize, done: bool) {
+        self.allowed.send_modify(|allowed| {
+            allowed.insert(first, done);
+        });
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        soon("the end of the consumer", self.task).await.expect("no panic").expect("a clean end");
+    }
+}
+
+/// A message that cannot be prepared.
+const PANICS: usize = 999;
+
+#[tokio::test]
+async fn in_line_two_batches_are_in_hand_in_their_order_and_one_is_prepared() {
+    let mut place = Place::new().await;
+    place.settings.batch_max = 3;
+    place.publish(0..15).await;
+    let mut consumer = InLine::start(&place.settings);
+    assert_eq!((consumer.begun().await, consumer.begun().await), (vec![0, 1, 2], vec![3, 4, 5]));
+    for first in [0, 3, 6] {
+        assert_eq!(consumer.prepared().await, [first, first + 1, first + 2]);
+    }
+    // A fourth batch has come together; the others wait in the broker.
+    place.until_ready(3).await;
+    assert!(consumer.begun.try_recv().is_err() && consumer.prepared.try_recv().is_err(), "and no further");
+    let mut begun = Vec::new();
+    for first in [0, 3, 6] {
+        consumer.end(first, true);
+        begun.push(consumer.begun().await);
+    }
+    assert_eq!(begun, [[6, 7, 8], [9, 10, 11], [12, 13, 14]]);
+    consumer.end(9, true);
+    consumer.end(12, true);
+    consumer.stop().await;
+    place.until_ready(0).await;
+    place.delete().await;
+}
+
+#[tokio::test]
+async fn in_line_a_batch_is_acknowledged_only_after_those_before_it() {
+    let mut place = Place::new().await;
+    place.settings.batch_max = 3;
+    place.publish(0..6).await;
+    let mut consumer = InLine::start(&place.settings);
+    assert_eq!((consumer.begun().await, consumer.begun().await), (vec![0, 1, 2], vec![3, 4, 5]));
+    // The second is done; the first is not, and then the consumer is gone.
+    consumer.end(3, true);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    consumer.task.abort();
+    place.until_ready(6).await;
+    place.delete().await;
+}
+
+#[tokio::test]
+async fn in_line_shutdown_finishes_what_is_in_hand_and_leaves_what_is_prepared() {
+    let mut place = Place::new().await;
+    place.settings.batch_max = 3;
+    place.publish(0..9).await;
+    let mut consumer = InLine::start(&place.settings);
+    assert_eq!((consumer.begun().await, consumer.begun().await), (vec![0, 1, 2], vec![3, 4, 5]));
+    while consumer.prepared().await != [6, 7, 8] {}
+    consumer.shutdown.cancel();
+    for first in [0, 3, 6] {
+        consumer.end(first, true);
+    }
+    soon("the end of the consumer", consumer.task).await.expect("no panic").expect("a clean end");
+    assert!(consumer.begun.try_recv().is_err(), "the prepared batch was handled after the shutdown");
+    place.until_ready(3).await;
+    place.delete().await;
+}
+
+#[tokio::test]
+async fn in_line_after_not_now_everything_comes_again_in_its_order() {
+    let mut place = Place::new().await;
+    place.settings.batch_max = 2;
+    place.publish(0..6).await;
+    let mut consumer = InLine::start(&place.settings);
+    assert_eq!((consumer.begun().await, consumer.begun().await), (vec![0, 1], vec![2, 3]));
+    while consumer.prepared().await != [4, 5] {}
+    consumer.end(2, false);
+    consumer.end(0, false);
+    assert_eq!((consumer.begun().await, consumer.begun().await), (vec![0, 1], vec![2, 3]));
+    consumer.end(0, true);
+    assert_eq!(consumer.begun().await, [4, 5]);
+    consumer.end(2, true);
+    consumer.end(4, true);
+    consumer.stop().await;
+    place.until_ready(0).await;
+    place.delete().await;
+}
+
+#[tokio::test]
+async fn in_line_a_preparation_that_panics_stops_the_consumer_after_the_batches_before_it() {
+    let mut place = Place::new().await;
+    place.settings.batch_max = 2;
+    place.publish([0, 1, 2, PANICS, 4, 5]).await;
+    let consumer = InLine::start(&place.settings);
+    consumer.end(0, true);
+    let error = soon("the end", consumer.task).await.expect("no panic of its own").expect_err("it must not go on");
+    assert!(matches!(error, BrokerError::HandlerPanicked { .. }), "{error}");
+    place.until_ready(4).await;
     place.delete().await;
 }
 

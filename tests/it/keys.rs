@@ -193,7 +193,7 @@ async fn bytes_encrypted_before_the_key_was_retired_are_written_under_its_succes
     let prepared = intake::prepare(&place.ctx, deliveries(&[enrolment("P9")]));
     rotate(&place, Algorithm::Sm4Gcm);
     rekey::reencrypt(&place.other_worker(), |_| ()).await.unwrap();
-    intake::commit(&place.ctx, &prepared).await.unwrap();
+    intake::commit(&place.ctx, &prepared, intake::Line::default().turn()).await.unwrap();
     assert_eq!(rekey::remove(&place.ctx, "k1").await.unwrap(), Removal::Removed);
     let message = &plain(&place.ctx.pool, &place.ctx.keys).await["messages.raw"];
     assert!(message.contains(enrolment("P9").to_string().as_bytes()));

@@ -16,6 +16,7 @@ mod guards;
 mod intake;
 mod interleavings;
 mod keys;
+mod line;
 mod not_again;
 mod orders;
 mod permutations;

@@ -107,7 +107,7 @@ async fn what_is_not_understood_is_kept_with_its_bytes_and_headers_whatever_is_i
     let pikou = bus.pikou().await;
     let worker = pikou.serve(&[]);
     let id = ("cloudEvents:id", text("1"));
-    publish(&bus, "amount.set", Some("text/xml"), &[id.clone()], "<a/>").await;
+    publish(&bus, "amount.set", Some("text/xml"), std::slice::from_ref(&id), "<a/>").await;
     publish(&bus, "amount.set", Some("application/json"), &[id, ("n", AMQPValue::LongInt(7))], "{\"a\": 1}").await;
     // Bytes that no column of the database takes.
     publish(&bus, "a\0b", None, &[("x\0y", text("\0"))], "\0").await;
@@ -116,7 +116,8 @@ async fn what_is_not_understood_is_kept_with_its_bytes_and_headers_whatever_is_i
     stop(&pikou, worker).await;
 
     let keys = Keys::load_or_make(&pikou.data().join("keys.toml"), Algorithm::Aes256Gcm).unwrap();
-    let rows: Vec<(String, String, String, Vec<u8>, Vec<u8>)> =
+    type Row = (String, String, String, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> =
         sqlx::query_as("SELECT code, position, origin, raw, headers FROM quarantine ORDER BY quarantine_id")
             .fetch_all(&pikou.pool)
             .await

@@ -3,6 +3,7 @@
 //! (`write.rs`). Nothing can change under it: the caller holds the locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -32,7 +33,7 @@ pub(super) type EnrolmentKey = (String, String);
 /// What the batch needs to know, and what of it is new.
 pub(super) struct Book<'a> {
     pub ctx: &'a Context,
-    pub sealer: &'a Ring,
+    pub sealer: Arc<Ring>,
     pub now: DateTime<Utc>,
     /// Those of the batch, then those that waited and may be woken by it.
     pub entries: Vec<Entry>,
@@ -76,7 +77,7 @@ pub(super) struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    pub fn new(ctx: &'a Context, sealer: &'a Ring, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
+    pub fn new(ctx: &'a Context, sealer: Arc<Ring>, entries: Vec<Entry>, now: DateTime<Utc>) -> Book<'a> {
         Book {
             ctx,
             sealer,

@@ -6,6 +6,7 @@ use crate::contract::events::EventType;
 use crate::contract::inbound::{AgreementChanged, EnrolmentChanged};
 use crate::crypt::Purpose;
 use crate::domain::amount_setting::FactOrder;
+use crate::store::Stored;
 use crate::store::agreements::AgreementRow;
 use crate::store::amount_settings::YearKey;
 use crate::store::enrolments::{Enrolment, EnrolmentRow};
@@ -15,6 +16,12 @@ impl Book<'_> {
         let key = (m.payer_id.to_string(), m.insurance_type.0.clone());
         let enrolment =
             Enrolment { division_code: m.division_code.clone(), category: m.category.clone(), order: order.clone() };
+        // Of two words in one batch the first has not reached the table.
+        let stored = match (self.new_enrolments.get(&key), self.enrolments.get(&key)) {
+            (Some(row), _) => row.stored,
+            (None, Some(_)) => Stored::Before,
+            (None, None) => Stored::Not,
+        };
         match self.enrolments.get(&key).cloned() {
             Some(newest) if newest.order > *order => {
                 self.keep_earlier(&key, enrolment);
@@ -33,6 +40,7 @@ impl Book<'_> {
             id_number: self.sealer.seal(Purpose::IdentityNumber, m.id_number.as_bytes()),
             id_number_hash: self.ctx.keys.digest(m.id_number.as_bytes()).to_vec(),
             enrolment: enrolment.clone(),
+            stored,
         };
         self.moved.push((key.0.clone(), cause.to_owned()));
         self.new_enrolments.insert(key.clone(), row);
@@ -45,6 +53,11 @@ impl Book<'_> {
         if self.agreements.get(&key).is_some_and(|known| known > order) {
             return Answer::Stale;
         }
+        let stored = match (self.new_agreements.get(&key), self.agreements.get(&key)) {
+            (Some(row), _) => row.stored,
+            (None, Some(_)) => Stored::Before,
+            (None, None) => Stored::Not,
+        };
         let row = AgreementRow {
             payer_id: key.0.clone(),
             agreement_no: key.1.clone(),
@@ -57,6 +70,7 @@ impl Book<'_> {
             insurance_types: m.insurance_types.clone(),
             amount_max: m.amount_max.map(|amount| amount.decimal()),
             order: order.clone(),
+            stored,
         };
         self.moved.push((key.0.clone(), cause.to_owned()));
         self.new_agreements.insert(key.clone(), row);

@@ -10,6 +10,7 @@ mod book;
 mod declarations;
 mod entry;
 mod facts;
+mod line;
 mod load;
 mod orders;
 mod runs;
@@ -20,8 +21,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlx::{Postgres, Transaction};
+
 use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
-use crate::contract::events::Event;
+use crate::contract::events::{Event, WireEvent};
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::{Purpose, Ring, value};
 use crate::store::{attempts, gates, messages, outbox, runs as stored_runs};
@@ -30,6 +33,7 @@ use super::aside::{self, Aside};
 use super::{Context, StageError, crash_point, telling};
 use book::Book;
 use entry::{Entry, Standing, Understood, understand};
+pub use line::{Line, Turn};
 pub use waits::{end_these, end_waits};
 
 /// A message as it was delivered.
@@ -105,7 +109,7 @@ impl Prepared {
 
 /// Takes a batch: [`prepare`] and [`commit`] in one go.
 pub async fn take(ctx: &Context, deliveries: &[Delivery]) -> Result<Taken, StageError> {
-    commit(ctx, &prepare(ctx, deliveries.to_vec())).await
+    commit(ctx, &prepare(ctx, deliveries.to_vec()), Line::default().turn()).await
 }
 
 /// The part of the work that needs no database, so that it can be done for one batch while another one is committed.
@@ -119,30 +123,33 @@ pub fn prepare(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Prepared> {
     deliveries.into_iter().map(one).collect()
 }
 
-/// Judges a batch and writes it down. One that the database refuses for its values is halved until the one message is
-/// found, and that one goes into the quarantine: poison never blocks the queue.
-pub async fn commit(ctx: &Context, prepared: &[Prepared]) -> Result<Taken, StageError> {
+/// Judges a batch, and writes it down when its turn comes. One that the database refuses for its values is halved until
+/// the one message is found, and that one goes into the quarantine: poison never blocks the queue.
+pub async fn commit(ctx: &Context, prepared: &[Prepared], mut turn: Turn) -> Result<Taken, StageError> {
     let mut taken = Taken::default();
     let mut batches = vec![prepared];
     while let Some(batch) = batches.pop() {
-        match take_batch(ctx, batch, None).await {
+        match take_batch(ctx, batch, None, &mut turn).await {
             Ok(some) => taken.add(some),
             Err(StageError::Data(error)) if batch.len() == 1 => {
+                turn.begins_again();
                 tracing::error!(%error, "a message holds values that the database refuses");
                 let fault = NotUnderstood {
                     code: NotUnderstoodCode::Unstorable,
                     reason: "the database refuses the values".into(),
                     position: String::new(),
                 };
-                taken.add(take_batch(ctx, batch, Some(fault)).await?);
+                taken.add(take_batch(ctx, batch, Some(fault), &mut turn).await?);
             }
             Err(StageError::Data(_)) => {
+                turn.begins_again();
                 let (first, second) = batch.split_at(batch.len() / 2);
                 batches.extend([second, first]);
             }
             Err(error) => return Err(error),
         }
     }
+    turn.committed();
     Ok(taken)
 }
 
@@ -189,8 +196,55 @@ fn sort<'p>(
     sorted
 }
 
-async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnderstood>) -> Result<Taken, StageError> {
-    let now = ctx.clock.now();
+async fn take_batch(
+    ctx: &Context,
+    batch: &[Prepared],
+    unstorable: Option<NotUnderstood>,
+    turn: &mut Turn,
+) -> Result<Taken, StageError> {
+    loop {
+        turn.may_read().await?;
+        let looked = turn.looks();
+        let read = read_batch(ctx, batch, unstorable.as_ref(), looked).await?;
+        if !turn.may_write().await? {
+            turn.begins_again();
+            read.tx.rollback().await?;
+            continue;
+        }
+        let known = read.known;
+        if let Some(taken) = write_batch(ctx, read).await? {
+            turn.found(known);
+            return Ok(taken);
+        }
+        if looked {
+            // Same id under two payers, taken by two workers at once: the second look will recognise it.
+            return Err(StageError::Later { what: "another worker took one of the messages".into(), source: None });
+        }
+        turn.found(1);
+        turn.begins_again();
+    }
+}
+
+/// A batch that is judged, under its locks, and not written yet.
+struct Read<'p> {
+    tx: Transaction<'static, Postgres>,
+    book: Book<'p>,
+    /// Messages that came before, if they were looked for.
+    known: usize,
+    /// What is sure to be written if the fresh ones are, made ready while another batch may be under way.
+    messages: messages::Ready,
+    events: Vec<WireEvent>,
+    taken: Taken,
+    repeated: (Vec<String>, Vec<String>),
+    quarantined: Vec<(NotUnderstood, &'p Delivery)>,
+}
+
+async fn read_batch<'p>(
+    ctx: &'p Context,
+    batch: &'p [Prepared],
+    unstorable: Option<&NotUnderstood>,
+    looks: bool,
+) -> Result<Read<'p>, StageError> {
     let understood = || batch.iter().filter(|_| unstorable.is_none()).filter_map(|one| one.understood.as_ref().ok());
     let mut tx = ctx.begin().await?;
     gates::share(&mut tx).await?;
@@ -198,14 +252,15 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
     let sealer = ctx.sealer(&mut tx).await?;
     let sources: Vec<&str> = understood().map(|one| one.source.as_str()).collect();
     let ids: Vec<&str> = understood().map(|one| one.id.as_str()).collect();
-    let known = messages::known(&mut tx, &sources, &ids).await?;
+    let known = if looks { messages::known(&mut tx, &sources, &ids).await? } else { Vec::new() };
+    let before = known.len();
     let known = known.into_iter().map(|(source, id, digest)| ((source, id), digest)).collect();
-    let Sorted { fresh, repeated, quarantined } = sort(batch, unstorable.as_ref(), known);
+    let Sorted { fresh, repeated, quarantined } = sort(batch, unstorable, known);
     let sealed: Vec<Cow<'_, [u8]>> = fresh.iter().map(|(_, one)| one.sealed_with(&sealer)).collect();
     let sealed: Vec<&[u8]> = sealed.iter().map(AsRef::as_ref).collect();
     let entries = fresh.iter().map(|(understood, _)| Entry::new(Arc::clone(understood), Standing::Fresh)).collect();
 
-    let mut book = Book::new(ctx, &sealer, entries, now);
+    let mut book = Book::new(ctx, sealer, entries, ctx.clock.now());
     book.load(&mut tx).await?;
     book.judge();
     let mut taken = Taken { repeated: repeated.0.len(), quarantined: quarantined.len(), ..Taken::default() };
@@ -219,12 +274,22 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
             _ => taken.waiting += 1,
         }
     }
-    if !messages::insert(&mut tx, now, &rows).await? {
-        // Same id under two payers, taken by two workers at once: the second look will recognise it.
-        return Err(StageError::Later { what: "another worker took one of the messages".into(), source: None });
+    let messages = messages::ready(book.now, &rows, batch.len());
+    let source = &ctx.settings.events.source;
+    let events = std::mem::take(&mut book.events).iter().map(|event| event.to_wire(source)).collect();
+    Ok(Read { tx, book, known: before, messages, events, taken, repeated, quarantined })
+}
+
+/// Nothing, and nothing written, if one of the messages is in the log by now.
+async fn write_batch(ctx: &Context, read: Read<'_>) -> Result<Option<Taken>, StageError> {
+    let Read { mut tx, mut book, messages, mut events, taken, repeated, quarantined, .. } = read;
+    let now = book.now;
+    if !messages::insert(&mut tx, messages).await? {
+        tx.rollback().await?;
+        return Ok(None);
     }
     let moved = book.write(&mut tx).await?;
-    let mut events = std::mem::take(&mut book.events);
+    let mut later = std::mem::take(&mut book.events);
     if !repeated.0.is_empty() {
         messages::count_repeated(&mut tx, &repeated.0, &repeated.1).await?;
     }
@@ -232,14 +297,14 @@ async fn take_batch(ctx: &Context, batch: &[Prepared], unstorable: Option<NotUnd
         .into_iter()
         .map(|(fault, Delivery { raw, headers, origin })| Aside { fault, raw, headers, origin })
         .collect();
-    events.extend(aside::put(ctx, &sealer, &mut tx, &asides, now).await?);
-    withdraw_moved(&mut tx, &moved, now, &mut events).await?;
-    outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
-    messages::note_batch(&mut tx, now, batch.len()).await?;
+    later.extend(aside::put(ctx, &book.sealer, &mut tx, &asides, now).await?);
+    withdraw_moved(&mut tx, &moved, now, &mut later).await?;
+    events.extend(later.iter().map(|event| event.to_wire(&ctx.settings.events.source)));
+    outbox::append_written(&mut tx, now, &events).await?;
     crash_point("intake: before commit");
     tx.commit().await?;
     crash_point("intake: after commit");
-    Ok(taken)
+    Ok(Some(taken))
 }
 
 /// Withdraws what is planned for these payers and has lost its ground.

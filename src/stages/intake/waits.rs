@@ -64,7 +64,7 @@ async fn end(ctx: &Context, tx: &mut PgConnection, overdue: &[Waiting]) -> Resul
     let ended: Vec<(String, String)> =
         entries.iter().map(|entry| (entry.understood.source.clone(), entry.understood.id.clone())).collect();
     let sealer = ctx.sealer(tx).await?;
-    let mut book = Book::new(ctx, &sealer, entries, now);
+    let mut book = Book::new(ctx, sealer, entries, now);
     book.load(tx).await?;
     book.judge();
     let moved = book.write(tx).await?;

@@ -16,7 +16,8 @@ use crate::store::enrolments::EnrolmentRow;
 use crate::store::messages::NewMessage;
 use crate::store::online_orders::OnlineOrder;
 use crate::store::{
-    agreements, amount_settings, assessments, declarations, discrepancies, enrolments, messages, online_orders, runs,
+    Stored, agreements, amount_settings, assessments, declarations, discrepancies, enrolments, messages, online_orders,
+    runs,
 };
 
 impl Book<'_> {
@@ -33,38 +34,52 @@ impl Book<'_> {
     }
 
     async fn write_facts(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
-        let enrolments: Vec<EnrolmentRow> = self.new_enrolments.drain().map(|(_, row)| row).collect();
-        if !enrolments.is_empty() {
-            enrolments::upsert(tx, &enrolments).await?;
+        // In the order of their keys: the pages of an index are then written one after the other.
+        for stored in [Stored::Not, Stored::Before] {
+            let mut rows: Vec<&EnrolmentRow> =
+                self.new_enrolments.values().filter(|row| row.stored == stored).collect();
+            rows.sort_unstable_by(|a, b| a.payer_id.cmp(&b.payer_id));
+            if !rows.is_empty() {
+                enrolments::write(tx, &rows, stored).await?;
+            }
+            let mut rows: Vec<&AgreementRow> =
+                self.new_agreements.values().filter(|row| row.stored == stored).collect();
+            rows.sort_unstable_by(|a, b| a.payer_id.cmp(&b.payer_id));
+            if !rows.is_empty() {
+                agreements::write(tx, &rows, stored).await?;
+            }
         }
         if !self.new_earlier_enrolments.is_empty() {
             enrolments::insert_earlier(tx, &self.new_earlier_enrolments).await?;
-        }
-        let agreements: Vec<AgreementRow> = self.new_agreements.drain().map(|(_, row)| row).collect();
-        if !agreements.is_empty() {
-            agreements::upsert(tx, &agreements).await?;
         }
         if !self.new_assessments.is_empty() {
             let rows: Vec<_> = self.new_assessments.iter().map(|key| (key, &self.assessments[key])).collect();
             assessments::upsert(tx, &rows).await?;
         }
-        if !self.signers.is_empty() {
-            let signers: Vec<&str> = self.signers.iter().map(String::as_str).collect();
+        let signers: Vec<&str> = self.signers.iter().map(String::as_str).collect();
+        if !signers.is_empty() && declarations::any_held(tx, &signers).await? {
             declarations::release_held(tx, &signers).await?;
         }
-        let settings: Vec<SettingRow> = self
-            .touched_years
-            .iter()
-            .flat_map(|key| {
-                let year = &self.years[key];
-                year.history.versions.iter().map(move |version| {
-                    let (hold_reason, sequence) = year.marks.get(&version.order).cloned().unwrap_or_default();
-                    SettingRow { key: key.clone(), version: version.clone(), hold_reason, sequence }
-                })
-            })
-            .collect();
-        if !settings.is_empty() {
-            amount_settings::upsert(tx, &settings).await?;
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
+        for key in &self.touched_years {
+            let year = &self.years[key];
+            for version in &year.history.versions {
+                let (hold_reason, sequence) = year.marks.get(&version.order).cloned().unwrap_or_default();
+                let rows = match year.stored.get(&version.order) {
+                    None => &mut new,
+                    Some((state, hold, at)) if (state, hold, at) != (&version.state, &hold_reason, &sequence) => {
+                        &mut changed
+                    }
+                    Some(_) => continue,
+                };
+                rows.push(SettingRow { key: key.clone(), version: version.clone(), hold_reason, sequence });
+            }
+        }
+        // What a new one supersedes before it: one amount is active at a time.
+        for (rows, stored) in [(changed, Stored::Before), (new, Stored::Not)] {
+            if !rows.is_empty() {
+                amount_settings::write(tx, &rows, stored).await?;
+            }
         }
         if !self.new_voids.is_empty() {
             amount_settings::insert_voids(tx, &self.new_voids).await?;

@@ -1,0 +1,72 @@
+//! A run over all payers, once: plan, seal, reconcile.
+
+use std::time::Instant;
+
+use pikou::demo::bank::Bank;
+use pikou::demo::day::{SCHEDULE, morning};
+use pikou::stages::{Context, deliver, lease, plan, reconcile, seal};
+
+use crate::Outcome;
+use crate::table::{Measured, Turn};
+
+pub async fn measure(ctx: &Context) -> Outcome<Vec<Measured>> {
+    let run_id = plan::fire(ctx, SCHEDULE, ctx.clock.business_date()).await?;
+    let lease = lease::take(ctx, run_id).await?.ok_or("the lease is free")?;
+    let clock = Instant::now();
+    let mut candidates = 0;
+    plan::plan(ctx, lease, |judged| candidates = judged as usize).await?;
+    let took = clock.elapsed().as_secs_f64();
+    let limit = timed(
+        ctx,
+        &[
+            "CREATE TABLE bench_attempts AS SELECT * FROM attempts",
+            "CREATE TABLE bench_declarations AS SELECT * FROM declarations",
+        ],
+    )
+    .await?;
+    let planned = Turn::one(candidates, took, "the same rows into tables without a key", limit);
+
+    let clock = Instant::now();
+    let mut items = 0;
+    seal::seal(ctx, lease, |more| items += more as usize).await?;
+    deliver::deliver(ctx, lease).await?;
+    let took = clock.elapsed().as_secs_f64();
+    let limit = timed(
+        ctx,
+        &["SELECT sum(length(a::text) + length(g::text)) FROM attempts a JOIN agreements g USING (payer_id, agreement_no)"],
+    )
+    .await?;
+    let sealed = Turn::one(items, took, "one select that writes the rows as text", limit);
+
+    let settings = &ctx.settings;
+    let (outbox, inbox) =
+        (settings.data_folder.join(settings.bank.outbox()), settings.data_folder.join(settings.bank.inbox()));
+    let answers = Bank::new(&outbox, &inbox, 1).answer_all(morning() + chrono::Duration::hours(25))?;
+    let clock = Instant::now();
+    for answer in &answers {
+        let code = answer.path.parent().and_then(|folder| folder.file_name()?.to_str()).ok_or("a bank's folder")?;
+        let bank = settings.bank.bank(code).ok_or("a configured bank")?;
+        reconcile::reconcile(ctx, bank, "answer", &std::fs::read(&answer.path)?).await?;
+    }
+    let took = clock.elapsed().as_secs_f64();
+    let limit = timed(
+        ctx,
+        &[
+            "CREATE TABLE bench_settlements AS SELECT * FROM settlements",
+            "CREATE TABLE bench_outcomes AS SELECT * FROM attempt_outcomes",
+        ],
+    )
+    .await?;
+    let rows = answers.iter().map(|answer| answer.rows as usize).sum();
+    let reconciled = Turn::one(rows, took, "the same rows into tables without a key", limit);
+    let stage = |stage, turn| Measured { stage, turns: vec![turn] };
+    Ok(vec![stage("plan", planned), stage("seal", sealed), stage("reconcile", reconciled)])
+}
+
+async fn timed(ctx: &Context, statements: &[&'static str]) -> Outcome<f64> {
+    let clock = Instant::now();
+    for statement in statements {
+        sqlx::raw_sql(*statement).execute(&ctx.pool).await?;
+    }
+    Ok(clock.elapsed().as_secs_f64())
+}
