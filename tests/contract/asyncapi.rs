@@ -82,7 +82,7 @@ fn document() -> Value {
         "info": {
             "title": "pikou",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Batch deduction of social-insurance contributions: messages in, events out. Both are CloudEvents 1.0 in structured JSON.",
+            "description": "Batch deduction of social-insurance contributions: messages in, events out. Both are CloudEvents 1.0 in structured JSON; messages are taken in binary mode, too.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
@@ -105,7 +105,7 @@ fn document() -> Value {
             "messageTraits": {
                 "in": {
                     "contentType": CONTENT_TYPE,
-                    "headers": {"type": "object", "description": "None is asked for."},
+                    "headers": {"type": "object", "description": "None is asked for. In binary mode the attributes stand here, as `cloudEvents:<name>`, the content type is `application/json`, and the body is `data` alone."},
                     "description": "Persistent, published with confirms. The same `source` and `id` with the same content count once.",
                 },
                 "out": {
