@@ -31,6 +31,33 @@ async fn a_thousand_deliveries_of_one_message_in_one_batch_have_one_effect() {
     assert_eq!(place.account().await.messages.repeated, 999);
 }
 
+/// Payers who have paid, voided, started an order, are insured elsewhere; and assessments of every kind.
+async fn known() -> Place {
+    let place = Place::new().await;
+    place.take(&ready("PAID", "1500.00")).await;
+    let run_id = place.run().await;
+    place.answer(run_id, &[]).await;
+    let in_division =
+        |payer, code| enrolment_with(payer, payer, "2026-01-05T00:00:00Z", json!({ "division_code": code }));
+    let known = [
+        in_division("BJ", "110101"),
+        in_division("GZ", "520102"),
+        in_division("SH", "310101"),
+        declaration("BJ", "D-first", json!({})),
+        assessment("BJ", "A1", "assess-1", "2026-03-01T00:00:00Z", json!({})),
+        assessment("BJ", "A-withdrawn", "assess-2", "2026-03-01T00:00:00Z", json!({"status": "withdrawn"})),
+        assessment("BJ", "A-past", "assess-3", "2026-03-01T00:00:00Z", json!({"pay_by": "2026-04-02"})),
+        enrolment("VD"),
+        declaration("VD", "D-void", json!({})),
+        void_requested("D-void", "void-first"),
+        enrolment("FLY"),
+        declaration("FLY", "D-flying", json!({})),
+        payment_started("O-flying", &[("D-flying", "2000.00")], json!({})),
+    ];
+    assert_eq!(place.take(&known).await, Taken { accepted: known.len(), ..Taken::default() });
+    place
+}
+
 /// Each message is refused; the id of a message says what it is about.
 fn refusals() -> Vec<(RefusalCode, Value)> {
     use RefusalCode::*;
@@ -90,6 +117,7 @@ fn refusals() -> Vec<(RefusalCode, Value)> {
         (UnknownOrder, payment_reported("O-unheard-of", "report-unknown", "succeeded", json!({}))),
         (UnknownSchedule, run_requested("shanghai", "2026-04-15")),
         (NotDue, run_requested("beijing_resident_pension", "2026-04-16")),
+        (WindowClosed, run_requested("beijing_resident_pension", "2025-12-07")),
         (PeriodNotOffered, with_data(set("BJ", "set-from-month", "1500.00"), json!({"period_from": "202603"}))),
     ]
 }
@@ -106,34 +134,12 @@ fn at_time(mut message: Value, time: &str) -> Value {
 
 fn run_requested(schedule: &str, date: &str) -> Value {
     let data = json!({"schedule": schedule, "business_date": date});
-    message("run.requested", &format!("run-{schedule}"), "2026-04-15T00:00:00Z", data)
+    message("run.requested", &format!("run-{schedule}-{date}"), "2026-04-15T00:00:00Z", data)
 }
 
 #[tokio::test]
 async fn every_refusal_is_answered_with_its_code_in_the_book_and_in_an_event() {
-    let place = Place::new().await;
-    place.take(&ready("PAID", "1500.00")).await;
-    let run_id = place.run().await;
-    place.answer(run_id, &[]).await;
-    let in_division =
-        |payer, code| enrolment_with(payer, payer, "2026-01-05T00:00:00Z", json!({ "division_code": code }));
-    let known = [
-        in_division("BJ", "110101"),
-        in_division("GZ", "520102"),
-        in_division("SH", "310101"),
-        declaration("BJ", "D-first", json!({})),
-        assessment("BJ", "A1", "assess-1", "2026-03-01T00:00:00Z", json!({})),
-        assessment("BJ", "A-withdrawn", "assess-2", "2026-03-01T00:00:00Z", json!({"status": "withdrawn"})),
-        assessment("BJ", "A-past", "assess-3", "2026-03-01T00:00:00Z", json!({"pay_by": "2026-04-02"})),
-        enrolment("VD"),
-        declaration("VD", "D-void", json!({})),
-        void_requested("D-void", "void-first"),
-        enrolment("FLY"),
-        declaration("FLY", "D-flying", json!({})),
-        payment_started("O-flying", &[("D-flying", "2000.00")], json!({})),
-    ];
-    assert_eq!(place.take(&known).await, Taken { accepted: known.len(), ..Taken::default() });
-
+    let place = known().await;
     let (codes, messages): (Vec<RefusalCode>, Vec<Value>) = refusals().into_iter().unzip();
     let taken = place.take(&messages).await;
     // Two for an enrolment, one for an assessment, two for a declaration, one for both, one for an order.
@@ -490,4 +496,66 @@ async fn a_fixed_amount_goes_by_category_and_a_base_holds_from_a_month_on() {
     assert_eq!(place.answers().await, wanted);
     let sql = "SELECT concat_ws(' ', insurance_type, valid_year, amount, period_from) FROM amount_settings ORDER BY 1";
     assert_eq!(place.texts(sql).await, ["flex_pension 2026 7000.00 202604", "resident_medical 2027 380.00"]);
+}
+
+#[tokio::test]
+async fn of_several_reasons_the_first_in_the_stated_order_counts() {
+    let place = known().await;
+    let set = |payer, id, amount, fields| with_data(amount_set(payer, id, "2026-04-20T00:00:00Z", amount), fields);
+    let order = |order_no, items: &[(&str, &str)], fields| payment_started(order_no, items, fields);
+    let elsewhere = json!({"channel": "alipay_app", "acting_payer_id": "X", "method": "unionpay"});
+    let late = |message| at_time(message, "2026-12-11T00:00:00Z");
+    let cases = [
+        ("region_not_served", set("SH", "a1", "1.00", json!({"valid_year": 2027, "period_from": "202701"}))),
+        ("period_not_offered", set("BJ", "a2", "1.00", json!({"valid_year": 2027, "period_from": "202701"}))),
+        ("year_not_open", set("BJ", "a3", "1.00", json!({"valid_year": 2027}))),
+        ("window_closed", set("BJ", "a4", "1.00", json!({"valid_year": 2025}))),
+        ("amount_out_of_range", set("PAID", "a5", "1.00", json!({}))),
+        ("stale", amount_set("PAID", "a6", "2026-03-01T00:00:00Z", "1600.00")),
+        ("already_paid", set("PAID", "a7", "1600.00", json!({}))),
+        ("stale", amount_voided("PAID", "v1", "2026-03-01T00:00:00Z")),
+        ("already_paid", amount_voided("PAID", "v2", "2026-04-20T00:00:00Z")),
+        ("duplicate_obligation", with_id(declaration("PAID", "D-first", json!({})), "d1")),
+        ("already_paid", declaration("PAID", "D2", json!({"period_to": "202612", "amount": "1.00"}))),
+        ("duplicate_obligation", declaration("FLY", "D3", json!({"amount": "1.00"}))),
+        ("assessment_required", declaration("SH", "D4", json!({"kind": "special"}))),
+        ("region_not_served", special("SH", "D5", "A1")),
+        ("assessment_required", with_data(special("BJ", "D6", "A-withdrawn"), json!({"amount": "1.00"}))),
+        ("assessment_mismatch", with_data(special("BJ", "D7", "A-past"), json!({"amount": "1.00"}))),
+        ("period_not_offered", declaration("GZ", "D8", json!({"period_from": "202702", "period_to": "202712"}))),
+        (
+            "year_not_open",
+            declaration("GZ", "D9", json!({"period_from": "202701", "period_to": "202712", "amount": "1.00"})),
+        ),
+        (
+            "window_closed",
+            declaration("GZ", "D10", json!({"period_from": "202501", "period_to": "202512", "amount": "1.00"})),
+        ),
+        ("order_exists", with_id(order("O-flying", &[("D-none", "1.00")], elsewhere.clone()), "o1")),
+        ("waiting", order("O2", &[("D-none", "1.00"), ("D-flying", "1.00")], elsewhere.clone())),
+        ("several_payers", order("O3", &[("D-first", "1.00"), ("D-flying", "1.00")], elsewhere.clone())),
+        ("self_only", order("O4", &[("D-flying", "1.00")], elsewhere)),
+        ("method_not_offered", order("O5", &[("D-flying", "1.00")], json!({"channel": "nowhere"}))),
+        ("already_paid", late(order("O6", &[("D000000100100000001", "1.00")], json!({})))),
+        ("already_voided", late(order("O7", &[("D-void", "1.00")], json!({})))),
+        ("attempt_in_flight", late(order("O8", &[("D-flying", "1.00")], json!({})))),
+        ("amount_mismatch", late(order("O9", &[("D-first", "1.00")], json!({})))),
+        ("window_closed", late(order("O10", &[("D-first", "2000.00")], json!({})))),
+        ("unknown_schedule", run_requested("nowhere", "2030-01-01")),
+        ("not_due", run_requested(SCHEDULE, "2030-01-01")),
+    ];
+    let (wanted, messages): (Vec<&str>, Vec<Value>) = cases.into_iter().unzip();
+    place.take(&messages).await;
+    let answers = place.answers().await;
+    let found: Vec<String> = messages
+        .iter()
+        .map(|message| {
+            let id = message["id"].as_str().unwrap();
+            let answer = answers.iter().find_map(|answer| answer.strip_prefix(&format!("{id} "))).unwrap_or("none");
+            format!("{id}: {}", answer.trim_start_matches("refused "))
+        })
+        .collect();
+    let ids = messages.iter().map(|message| message["id"].as_str().unwrap());
+    let wanted: Vec<String> = ids.zip(wanted).map(|(id, code)| format!("{id}: {code}")).collect();
+    assert_eq!(found, wanted);
 }
