@@ -108,7 +108,7 @@ impl std::fmt::Debug for Embedded {
 /// Under the gate.
 async fn stop_unless_used(place: &Place, socket_folder: &Path) -> Result<(), EmbeddedError> {
     // Held to the end, although the gate alone already keeps everybody else out.
-    let Some(_nobody_else) = locks::alone(&place.use_lock())? else {
+    let Some(_nobody_else) = locks::alone(&place.use_lock()).await? else {
         tracing::info!(folder = %place.home().display(), "PostgreSQL goes on, others use it");
         return Ok(());
     };

@@ -14,6 +14,8 @@ use super::EmbeddedError;
 /// Longer than the longest honest stay behind the gate: initdb, start with recovery, role and database.
 const GATE_MAX_WAIT: Duration = Duration::from_secs(360);
 const GATE_POLL: Duration = Duration::from_millis(20);
+/// Longer than a process takes from its fork to its program, on a busy machine.
+const COPIES_MAX_WAIT: Duration = Duration::from_millis(400);
 
 /// Exclusive: one at a time starts, attaches or leaves.
 pub(super) async fn pass_gate(path: &Path) -> Result<File, EmbeddedError> {
@@ -43,13 +45,19 @@ pub(super) fn share(path: &Path) -> Result<File, EmbeddedError> {
     }
 }
 
-/// Exclusive, if no user is left. Under the gate.
-pub(super) fn alone(path: &Path) -> Result<Option<File>, EmbeddedError> {
+/// Exclusive, if no user is left. Under the gate. Asked for some time: a process that somebody is just starting has a
+/// copy of every open file, and of its lock, until it becomes the program that it is to be.
+pub(super) async fn alone(path: &Path) -> Result<Option<File>, EmbeddedError> {
     let file = open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(EmbeddedError::File { path: path.to_owned(), source }),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if began.elapsed() < COPIES_MAX_WAIT => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => return Err(EmbeddedError::File { path: path.to_owned(), source }),
+        }
+        tokio::time::sleep(GATE_POLL).await;
     }
 }
 
