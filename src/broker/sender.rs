@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::future::{Either, ready};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
@@ -74,11 +75,11 @@ impl Sender {
                 verdicts.push(verdict(self.confirmed(oldest).await?, &mut returned));
             }
             let mut sending = Box::pin(send(&self.channel, &self.exchange, letter));
-            // Polled once, it is in lapin's queue: this keeps them in order. It cannot be confirmed by then.
-            if let Poll::Ready(Err(error)) = futures::poll!(&mut sending) {
-                return Err(error);
-            }
-            under_way.push_back(sending);
+            // Polled once, it is in lapin's queue: this keeps them in order. A fast broker may have confirmed it by then.
+            under_way.push_back(match futures::poll!(&mut sending) {
+                Poll::Ready(done) => Either::Left(ready(Ok(done?))),
+                Poll::Pending => Either::Right(sending),
+            });
         }
         for sending in under_way {
             verdicts.push(verdict(self.confirmed(sending).await?, &mut returned));
