@@ -114,7 +114,8 @@ CREATE TRIGGER as_it_came BEFORE UPDATE ON online_orders FOR EACH ROW
            NEW.state, NEW.code, NEW.started_at, NEW.expires_at))
     EXECUTE FUNCTION refuse_change();
 
--- All or none: an order that is started holds every one of its declarations, for its very sum. Written after its attempts.
+-- All or none: an order that is started holds every one of its declarations, for its very sum. Each is its payer's, for
+-- what was declared, and may be paid, unless the order has failed by now. Written after its attempts.
 CREATE FUNCTION orders_hold_their_declarations() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     broken boolean;
@@ -128,6 +129,17 @@ BEGIN
     IF broken THEN
         RAISE EXCEPTION 'an order does not hold the declarations it pays'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'orders_hold_their_declarations';
+    END IF;
+    SELECT EXISTS (
+        SELECT FROM new_rows o
+        JOIN attempts a ON a.order_no = o.order_no AND a.payer_id = o.payer_id AND a.run_id IS NULL
+        LEFT JOIN declarations d ON d.declaration_no = a.declaration_no AND d.payer_id = a.payer_id AND d.amount = a.amount
+        WHERE o.state = 'started'
+          AND (d.declaration_no IS NULL OR (a.state <> 'failed' AND d.state NOT IN ('payable', 'paying'))))
+    INTO broken;
+    IF broken THEN
+        RAISE EXCEPTION 'an order pays what was not declared so'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'orders_pay_what_was_declared';
     END IF;
     RETURN NULL;
 END $$;

@@ -203,6 +203,12 @@ async fn order_and_run() -> Place {
         .await;
     let both = payment_started("O1", &[("N-P1", "2000.00"), ("S-P1", "1200.00")], json!({}));
     assert_eq!(place.take(&[both]).await.accepted, 1);
+    // One that is free, one that is void, and another payer's.
+    let more = "INSERT INTO declarations (declaration_no, payer_id, insurance_type, kind, period_from, period_to, amount, channel,
+                                          collect_by, state, submitted_at, sequence)
+         SELECT no, payer, 'resident_medical', 'normal', '202601', '202612', 2000, 'etax', 'online', state, now(), 1
+         FROM (VALUES ('F-P1', 'P1', 'payable'), ('V-P1', 'P1', 'voided'), ('F-P2', 'P2', 'payable')) AS d (no, payer, state)";
+    sqlx::query(more).execute(&place.ctx.pool).await.unwrap();
     place.plan().await;
     assert_eq!(place.attempts().await, ["P1 sent", "P1 sent", "P2 planned"]);
     place
@@ -218,13 +224,17 @@ async fn an_online_order_is_held_by_the_same_guards_and_by_its_own() {
              VALUES ('{order_no}', 'P1', {item}, '{number}', {amount}, '{state}', 9)"
         )
     };
-    let order = |items: i32, amount: &str| {
+    let order_of = |number: &str, items: i32, amount: &str| {
         format!(
             "WITH a AS ({} RETURNING 1)
              INSERT INTO online_orders (order_no, payer_id, gateway, method, channel, items, amount, state, started_at, expires_at, sequence)
              SELECT 'O2', 'P1', 'alipay', 'alipay', 'etax', {items}, {amount}, 'started', now(), now(), 1 FROM a",
-            another("O2", 1, "N-new", "10", "sent")
+            another("O2", 1, number, amount, "sent")
         )
+    };
+    let order = |items: i32, amount: &str| {
+        order_of("F-P1", items, "2000")
+            .replace(&format!("{items}, 2000, 'started'"), &format!("{items}, {amount}, 'started'"))
     };
     let settle = |items: &str, change: &str, value: &str| {
         let given = |name: &str, otherwise: &str| if name == change { value.to_owned() } else { otherwise.to_owned() };
@@ -257,8 +267,8 @@ async fn an_online_order_is_held_by_the_same_guards_and_by_its_own() {
             attempt("state = 'withdrawn', withdrawal = 'voided'"),
             "sent_is_stored_of_online_payments",
         ),
-        ("an order of another sum than its items", order(1, "11"), "orders_hold_their_declarations"),
-        ("an order of more items than it holds", order(2, "10"), "orders_hold_their_declarations"),
+        ("an order of another sum than its items", order(1, "2001"), "orders_hold_their_declarations"),
+        ("an order of more items than it holds", order(2, "2000"), "orders_hold_their_declarations"),
         ("half of an order settled", settle("1", "", ""), "an_order_settles_whole"),
         ("an order settled for more", settle("1, 2", "amount", "amount + 0.01"), "settlements_rest_on_live_attempts"),
         ("a settlement without evidence", settle("1, 2", "message_source", "NULL"), "settled_on_evidence"),
@@ -273,12 +283,16 @@ async fn an_online_order_is_held_by_the_same_guards_and_by_its_own() {
         ("a refusal without its code", order_set("state = 'refused'"), &evidence("UPDATE", "online_orders")),
         (
             "a declaration freed under its order",
-            "UPDATE declarations SET state = 'payable' WHERE payer_id = 'P1'".into(),
+            "UPDATE declarations SET state = 'payable' WHERE declaration_no = 'N-P1'".into(),
             "no_declaration_is_freed_under_a_live_attempt",
         ),
         ("control: the order settled whole", settle("1, 2", "", ""), "nobody: 2 rows"),
         ("control: the order failed", attempt("state = 'failed'"), "nobody: 2 rows"),
-        ("control: an order with what it holds", order(1, "10"), "nobody: 1 rows"),
+        ("an order of another sum than was declared", order_of("F-P1", 1, "1999"), "orders_pay_what_was_declared"),
+        ("an order for what nobody has declared", order_of("F-none", 1, "2000"), "orders_pay_what_was_declared"),
+        ("an order for another payer's declaration", order_of("F-P2", 1, "2000"), "orders_pay_what_was_declared"),
+        ("an order for a void declaration", order_of("V-P1", 1, "2000"), "orders_pay_what_was_declared"),
+        ("control: an order with what it holds", order(1, "2000"), "nobody: 1 rows"),
     ];
     each_is_refused(&place, &cases).await;
 }
