@@ -8,6 +8,7 @@
 //! `publish` want a broker in `PIKOU_TEST_AMQP_URL`.
 
 mod bare;
+mod book;
 mod intake;
 mod loops;
 mod publish;
@@ -19,7 +20,8 @@ use pikou::app::App;
 use pikou::clock::Clock;
 use pikou::config;
 use pikou::demo::day::morning;
-use pikou::demo::payers::Payers;
+use pikou::demo::payers::{Message, Payers};
+use pikou::stages::Context;
 use pikou::stages::intake::{Delivery, take};
 use table::Table;
 
@@ -56,18 +58,10 @@ async fn main() -> Outcome<()> {
     if broker.is_some() && wants("intake") {
         table.add(intake::measure(ctx, &mut messages, payers as usize * 3, rounds).await?);
     }
-    // What is not measured is taken as it comes: the later stages want its facts.
-    loop {
-        let delivery = |message: pikou::demo::payers::Message| Delivery {
-            raw: message.body,
-            headers: vec![],
-            origin: "bench".into(),
-        };
-        let batch: Vec<Delivery> = messages.by_ref().take(BATCH).map(delivery).collect();
-        if batch.is_empty() {
-            break;
-        }
-        take(ctx, &batch).await?;
+    if ["intake", "publish"].into_iter().any(wants) {
+        take_rest(ctx, messages).await?;
+    } else {
+        book::fill(ctx, payers).await?;
     }
     if ["plan", "seal", "reconcile", "publish"].into_iter().any(wants) {
         let measured = runs::measure(ctx).await?;
@@ -86,6 +80,18 @@ async fn main() -> Outcome<()> {
         print!("{table}")
     }
     Ok(())
+}
+
+/// What is not measured is taken as it comes: the later stages want its facts, and its events.
+async fn take_rest(ctx: &Context, mut messages: Payers) -> Outcome<()> {
+    let delivery = |message: Message| Delivery { raw: message.body, headers: vec![], origin: "bench".into() };
+    loop {
+        let batch: Vec<Delivery> = messages.by_ref().take(BATCH).map(delivery).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        take(ctx, &batch).await?;
+    }
 }
 
 fn number(name: &str, default: u32) -> u32 {
