@@ -8,10 +8,11 @@ use tokio::io::BufReader;
 use super::{Failure, print};
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::hex;
-use crate::gateway::BankFile;
+use crate::gateway::Destination;
 use crate::stages::Context;
 use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
+use crate::store::request_files::RequestFile;
 use crate::store::{request_files, runs};
 use crate::worker::{self, intake, relay};
 
@@ -110,7 +111,7 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
     let files: Vec<FileReport> = files
         .into_iter()
         .map(|file| FileReport {
-            path: ctx.settings.outbox(&file.bank_code).join(&file.file_name).display().to_string(),
+            path: path(&ctx, &file),
             sha256: hex(file.sha256.as_deref().unwrap_or_default()),
             items: file.items.unwrap_or(0),
             total: file.total.map_or_else(String::new, |total| total.to_string()),
@@ -159,6 +160,12 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
         }
     }
     if held > 0 { Err(Failure::Bad) } else { Ok(()) }
+}
+
+/// Where a file is handed over, or its name alone where its bank is no longer configured.
+fn path(ctx: &Context, file: &RequestFile) -> String {
+    let folder = ctx.settings.destination(&file.gateway, &file.bank_code).map(|to| ctx.settings.outbox(to));
+    folder.unwrap_or_default().join(&file.file_name).display().to_string()
 }
 
 #[derive(Serialize)]
@@ -247,17 +254,27 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
     if matches!(outcome, Outcome::Refused(_)) { Err(Failure::Refused) } else { Ok(()) }
 }
 
-/// The bank that is named, or whose inbox the file lies in, or that the file's header names. Where none of them says,
-/// the first bank reads it, so that the refusal names what the file is.
-fn bank_of<'c>(ctx: &'c Context, named: Option<&str>, path: &Path, bytes: &[u8]) -> Result<&'c BankFile, Failure> {
+/// The bank that is named, or whose inbox the file lies in, or that the file's header names; UnionPay by the file's name.
+/// Where none of them says, the first bank reads it, so that the refusal names what the file is.
+fn bank_of<'c>(
+    ctx: &'c Context,
+    named: Option<&str>,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<&'c dyn Destination, Failure> {
     let gateway = &ctx.settings.bank;
+    let bank = |code: &str| gateway.bank(code).map(|bank| bank as &dyn Destination);
     if let Some(code) = named {
-        return gateway.bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
+        return bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some(unionpay) = ctx.settings.unionpay.as_ref().filter(|unionpay| unionpay.claims(name)) {
+        return Ok(unionpay);
     }
     if let Ok(bank) = gateway.bank_of_result(bytes) {
         return Ok(bank);
     }
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let bank = folder.and_then(|code| gateway.bank(code)).or_else(|| gateway.banks().next());
+    let bank = folder.and_then(bank).or_else(|| ctx.settings.destinations().next());
     bank.ok_or_else(|| Failure::Usage("no bank is configured".into()))
 }

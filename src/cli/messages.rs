@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::print::{grouped, harmless};
+use super::print::{grouped, harmless, time};
 use super::{Failure, print};
-use crate::clock::SHANGHAI;
 use crate::stages::Context;
-use crate::stages::quarantine::{self, Decider};
+use crate::stages::decider::Decider;
+use crate::stages::quarantine;
 use crate::store::quarantine::{Entry, Filter};
 
 #[derive(Debug, Subcommand)]
@@ -230,9 +230,4 @@ async fn raw(ctx: &Context, id: i64, decider: &Decider, json: bool) -> Result<()
     let bytes = quarantine::look(ctx, id, decider).await?;
     let mut out = std::io::stdout().lock();
     out.write_all(&bytes).and_then(|()| out.flush()).map_err(|error| Failure::Other(error.into()))
-}
-
-/// Of the day's own zone, to the second.
-fn time(at: DateTime<Utc>) -> String {
-    at.with_timezone(&SHANGHAI).format("%Y-%m-%d %H:%M:%S").to_string()
 }

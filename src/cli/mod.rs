@@ -4,9 +4,11 @@
 //! 3 input refused.
 
 mod account;
+mod by;
 mod commands;
 mod demo;
 mod events;
+mod files;
 mod keys;
 mod messages;
 mod print;
@@ -73,6 +75,9 @@ enum Command {
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
     },
+    /// Request files: look, hand over again, mark as sent
+    #[command(subcommand)]
+    Files(files::Files),
     /// What could not be understood: look, replay, discard
     #[command(subcommand)]
     Messages(messages::Messages),
@@ -175,6 +180,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }
+        Command::Files(what) => with_app(settings, async |ctx| files::files(ctx, what, json).await).await,
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
         Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,

@@ -3,8 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+use crate::clock::SHANGHAI;
 
 /// One JSON document on stdout.
 pub fn document(value: &impl Serialize) {
@@ -111,6 +114,11 @@ fn char_width(c: char) -> usize {
 /// Text of a sender's, without what a terminal would obey.
 pub fn harmless(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
+}
+
+/// Of the day's own zone, to the second.
+pub fn time(at: DateTime<Utc>) -> String {
+    at.with_timezone(&SHANGHAI).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A progress bar on a terminal, nothing elsewhere.

@@ -14,7 +14,7 @@ use crate::domain::insurance::{InsuranceType, Regions};
 use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
-use crate::gateway::BankGateway;
+use crate::gateway::{BankGateway, Destination, UnionpayFile};
 
 pub use layers::{ConfigError, load, shipped_keys};
 pub use sections::{Broker, Database, Events, Intake, Log, Results, RunSettings};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub regions: Regions,
     pub schedules: BTreeMap<String, Schedule>,
     pub bank: BankGateway,
+    /// UnionPay's batch, where a merchant is configured.
+    pub unionpay: Option<UnionpayFile>,
     /// Of the gateways that payers pay through online.
     pub codes: BTreeMap<Gateway, CodeTable>,
     pub channels: Channels,
@@ -76,14 +78,24 @@ impl Settings {
         self.data_folder.join(&self.events.file)
     }
 
-    /// Request files for a bank are handed over here.
-    pub fn outbox(&self, bank_code: &str) -> PathBuf {
-        self.data_folder.join(self.bank.outbox()).join(bank_code)
+    /// Everybody who takes request files: the banks by their codes, then UnionPay.
+    pub fn destinations(&self) -> impl Iterator<Item = &dyn Destination> {
+        let banks = self.bank.banks().map(|bank| bank as &dyn Destination);
+        banks.chain(self.unionpay.iter().map(|unionpay| unionpay as &dyn Destination))
     }
 
-    /// Result files of a bank are dropped here.
-    pub fn inbox(&self, bank_code: &str) -> PathBuf {
-        self.data_folder.join(self.bank.inbox()).join(bank_code)
+    pub fn destination(&self, gateway: &str, bank_code: &str) -> Option<&dyn Destination> {
+        self.destinations().find(|to| to.gateway() == gateway && to.bank_code() == bank_code)
+    }
+
+    /// Request files are handed over here.
+    pub fn outbox(&self, to: &dyn Destination) -> PathBuf {
+        self.data_folder.join(&to.hand_over().outbox)
+    }
+
+    /// Result files are dropped here.
+    pub fn inbox(&self, from: &dyn Destination) -> PathBuf {
+        self.data_folder.join(&from.hand_over().inbox)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
-use crate::gateway::{BankGateway, BankSettings, OnlineSettings, code_table};
+use crate::gateway::{BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, code_table};
 
 /// The whole tree.
 #[derive(Debug, Clone, Deserialize)]
@@ -144,7 +144,7 @@ struct Gateways {
     bank: BankSettings,
     alipay: OnlineSettings,
     wechat_pay: OnlineSettings,
-    unionpay: OnlineSettings,
+    unionpay: UnionpaySettings,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -227,17 +227,23 @@ impl Tree {
         let schedules = schedules(&self.schedules, &self.regions, &mut check);
         let channels = channels(&self.channels, &mut check);
         let online = [
-            (Gateway::Alipay, &self.gateways.alipay),
-            (Gateway::WechatPay, &self.gateways.wechat_pay),
-            (Gateway::Unionpay, &self.gateways.unionpay),
+            (Gateway::Alipay, &self.gateways.alipay.codes),
+            (Gateway::WechatPay, &self.gateways.wechat_pay.codes),
+            (Gateway::Unionpay, &self.gateways.unionpay.codes),
         ];
         let mut codes = BTreeMap::new();
-        for (gateway, settings) in online {
+        for (gateway, table) in online {
             let mut of_gateway = Vec::new();
-            codes.insert(gateway, code_table("codes", &settings.codes, &mut of_gateway));
+            codes.insert(gateway, code_table("codes", table, &mut of_gateway));
             let key = gateway.as_str();
             check.0.extend(of_gateway.into_iter().map(|mistake| format!("gateways.{key}.{mistake}")));
         }
+        let of_unionpay = codes.get(&Gateway::Unionpay).cloned().unwrap_or_default();
+        let unionpay = UnionpayFile::from_settings(&self.gateways.unionpay.batch, of_unionpay);
+        let unionpay = unionpay.unwrap_or_else(|wrong| {
+            mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
+            None
+        });
         let bank = match BankGateway::from_settings(&self.gateways.bank) {
             Ok(bank) => Some(bank),
             Err(of_bank) => {
@@ -263,6 +269,7 @@ impl Tree {
             regions,
             schedules,
             bank,
+            unionpay,
             codes,
             channels,
             in_force,

@@ -1,6 +1,6 @@
-//! A stand-in for a bank. It knows the two files of `docs/BANK-FILE.md` in their standard layout and nothing else of
-//! this program: request files that have their `.ok` come in, result files go out. It reads and writes them in a
-//! way of its own, so that a mistake on either side shows. Called by the demo, and by tests, which may decide what
+//! A stand-in for the banks. They know the files of `docs/BANK-FILE.md`, each in the layout that is shipped for it, and
+//! nothing else of this program: request files that have their `.ok` come in, result files go out. They read and write
+//! them in a way of their own (`format`), so that a mistake on either side shows. Called by the demo, and by tests, which may decide what
 //! happens to each order or write an answer by hand.
 
 use std::collections::BTreeSet;
@@ -10,15 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset, Utc};
-use encoding_rs::GB18030;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 mod answer;
+mod format;
 
-use answer::yuan;
 pub use answer::{AnswerFile, AnswerRow, write_answer};
+use format::Format;
 
 /// From this many orders on, an answer has its four oddities.
 const ODDITIES_FROM: usize = 10;
@@ -229,33 +229,12 @@ fn read_request(path: &Path) -> io::Result<Request> {
             return Err(wrong("not the bytes of which its .ok has the SHA-256"));
         }
     }
-    let text =
-        GB18030.decode_without_bom_handling_and_without_replacement(&bytes).ok_or_else(|| wrong("not GB18030"))?;
-    let text = text.strip_suffix("\r\n").ok_or_else(|| wrong("the last line has no end"))?;
-    let lines: Vec<Vec<&str>> = text.split("\r\n").map(|line| line.split(',').collect()).collect();
-    let [header, items @ .., trailer] = &lines[..] else { return Err(wrong("no header or no trailer")) };
-    let ["H", bank_code, business_date, name, count, total] = header[..] else { return Err(wrong("bad header")) };
-    let mut orders = Vec::with_capacity(items.len());
-    for (item, line_no) in items.iter().zip(1..) {
-        let ["D", number, order_no, agreement_no, account_no, account_name, amount] = item[..] else {
-            return Err(wrong("bad item"));
-        };
-        if number != line_no.to_string() || account_no.is_empty() || account_name.is_empty() {
-            return Err(wrong("an item without its number, account or name"));
-        }
-        let amount_fen = fen(amount).ok_or_else(|| wrong("bad amount"))?;
-        let (order_no, agreement_no) = (order_no.to_owned(), agreement_no.to_owned());
-        orders.push(Order { line_no, order_no, agreement_no, amount_fen });
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    let request = Format::of(&folder).read(&bytes, &file_name(path)).map_err(wrong)?;
+    if request.bank_code != folder {
+        return Err(wrong("it names another bank"));
     }
-    let sum = yuan(orders.iter().map(|order| order.amount_fen).sum());
-    let found = [orders.len().to_string(), sum];
-    if found != [count, total] || trailer[..] != ["T", count, total] {
-        return Err(wrong("count or total differ from the items"));
-    }
-    if name != file_name(path) || path.parent().and_then(Path::file_name) != Some(OsStr::new(bank_code)) {
-        return Err(wrong("its header names another file or bank"));
-    }
-    Ok(Request { bank_code: bank_code.to_owned(), business_date: business_date.to_owned(), orders })
+    Ok(request)
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -272,12 +251,6 @@ fn flag(request: &Path) -> PathBuf {
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn fen(yuan: &str) -> Option<u64> {
-    let (whole, decimals) = yuan.split_once('.')?;
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
-    if decimals.len() != 2 { None } else { digits(whole)?.checked_mul(100)?.checked_add(digits(decimals)?) }
 }
 
 #[cfg(test)]

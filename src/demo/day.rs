@@ -171,7 +171,11 @@ async fn account(ctx: &Context) -> Result<Account, StageError> {
 
 async fn request_paths(ctx: &Context, run_id: i64) -> Result<Vec<PathBuf>, StageError> {
     let files = request_files::in_states(&mut *ctx.pool.acquire().await?, run_id, &["delivered"]).await?;
-    Ok(files.into_iter().map(|file| ctx.settings.outbox(&file.bank_code).join(file.file_name)).collect())
+    let path = |file: request_files::RequestFile| {
+        let to = ctx.settings.destination(&file.gateway, &file.bank_code)?;
+        Some(ctx.settings.outbox(to).join(file.file_name))
+    };
+    Ok(files.into_iter().filter_map(path).collect())
 }
 
 /// `VmHWM` of /proc/self/status.

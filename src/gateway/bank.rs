@@ -2,24 +2,21 @@
 //! Called by `config` when the program starts; the stages ask it for a bank's file.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::hand_over::{HandOver, ITEMS_LIMIT};
 use super::layout::{Layout, LayoutMistake, note};
 use super::settings::{BankSettings, CodeSettings};
 use super::text::number;
-use super::{Refused, recognise};
+use super::{Destination, ReadResult, Refused, recognise};
+use crate::domain::order::Gateway;
 use crate::domain::outcome::{CodeMeaning, CodeTable, OutcomeClass};
-
-/// The most items that `items_max` may allow in one request file.
-const ITEMS_LIMIT: u32 = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub struct BankGateway {
-    outbox: PathBuf,
-    inbox: PathBuf,
-    refuses_repeated_names: bool,
-    items_max: u32,
+    /// With the folders above those of the banks.
+    hand_over: HandOver,
     banks: BTreeMap<String, BankFile>,
     codes: Arc<CodeTable>,
 }
@@ -31,18 +28,19 @@ pub struct BankFile {
     pub(super) bank_name: String,
     pub(super) layout: Arc<Layout>,
     pub(super) codes: Arc<CodeTable>,
+    hand_over: HandOver,
 }
 
 impl BankGateway {
     pub fn from_settings(settings: &BankSettings) -> Result<BankGateway, Vec<LayoutMistake>> {
         let mut mistakes = Vec::new();
-        for (key, folder) in [("outbox", &settings.outbox), ("inbox", &settings.inbox)] {
-            let stays = folder.components().all(|part| part != Component::ParentDir);
-            note(&mut mistakes, key, folder.as_os_str().is_empty() || !stays, "must be a folder without '..'");
-        }
-        note(&mut mistakes, "inbox", settings.inbox == settings.outbox, "must not be the outbox");
-        let within = (1..=ITEMS_LIMIT).contains(&settings.items_max);
-        note(&mut mistakes, "items_max", !within, format_args!("must be 1 to {ITEMS_LIMIT}"));
+        let hand_over = HandOver {
+            outbox: settings.outbox.clone(),
+            inbox: settings.inbox.clone(),
+            refuses_repeated_names: settings.refuses_repeated_names,
+            items_max: settings.items_max,
+        };
+        hand_over.check("", ITEMS_LIMIT, &mut mistakes);
 
         let layouts = settings.layouts.iter().map(|(name, layout)| {
             let parsed = Layout::parse(&format!("layouts.{name}"), layout, &mut mistakes);
@@ -82,18 +80,17 @@ impl BankGateway {
             let codes = tables.get(bank.code_table.as_deref().unwrap_or(&settings.code_table));
             if let (Some(Some(layout)), Some(codes)) = (layout, codes) {
                 let (layout, codes) = (Arc::clone(layout), Arc::clone(codes));
+                layout.check_room(&key, bank_code, settings.items_max, &mut mistakes);
                 let (bank_code, bank_name) = (bank_code.clone(), bank.name.clone());
-                banks.insert(bank_code.clone(), BankFile { bank_code, bank_name, layout, codes });
+                let hand_over = hand_over.of(&bank_code);
+                banks.insert(bank_code.clone(), BankFile { bank_code, bank_name, layout, codes, hand_over });
             }
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         Ok(BankGateway {
-            outbox: settings.outbox.clone(),
-            inbox: settings.inbox.clone(),
-            refuses_repeated_names: settings.refuses_repeated_names,
-            items_max: settings.items_max,
+            hand_over,
             codes: tables.get(settings.code_table.as_str()).map(Arc::clone).unwrap_or_default(),
             banks,
         })
@@ -108,35 +105,19 @@ impl BankGateway {
         self.banks.get(bank_code)
     }
 
-    pub fn layout(&self, bank_code: &str) -> Option<&Layout> {
-        self.bank(bank_code).map(|bank| bank.layout.as_ref())
-    }
-
     /// Of every bank that has none of its own, and of online payments by agreement.
     pub fn common_codes(&self) -> &CodeTable {
         &self.codes
     }
 
-    pub fn codes(&self, bank_code: &str) -> Option<&CodeTable> {
-        self.bank(bank_code).map(|bank| bank.codes.as_ref())
-    }
-
     /// Below the data folder; request files go to `<outbox>/<bank code>/`.
     pub fn outbox(&self) -> &Path {
-        &self.outbox
+        &self.hand_over.outbox
     }
 
     /// Below the data folder; result files come to `<inbox>/<bank code>/`.
     pub fn inbox(&self) -> &Path {
-        &self.inbox
-    }
-
-    pub fn items_max(&self) -> usize {
-        self.items_max as usize
-    }
-
-    pub fn refuses_repeated_names(&self) -> bool {
-        self.refuses_repeated_names
+        &self.hand_over.inbox
     }
 
     /// The bank whose result file this says it is: for files that come without a folder.
@@ -151,16 +132,31 @@ impl BankGateway {
 }
 
 impl BankFile {
-    pub fn bank_code(&self) -> &str {
-        &self.bank_code
-    }
-
     pub fn bank_name(&self) -> &str {
         &self.bank_name
     }
+}
 
-    pub fn codes(&self) -> &CodeTable {
+impl Destination for BankFile {
+    fn gateway(&self) -> &'static str {
+        Gateway::Bank.as_str()
+    }
+
+    fn bank_code(&self) -> &str {
+        &self.bank_code
+    }
+
+    fn codes(&self) -> &CodeTable {
         &self.codes
+    }
+
+    fn hand_over(&self) -> &HandOver {
+        &self.hand_over
+    }
+
+    /// By what it holds, whatever it is called.
+    fn result(&self, _file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -198,12 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_settings_are_six_banks_with_the_standard_layout() {
+    fn the_shipped_settings_are_six_banks_with_three_layouts() {
         let gateway = BankGateway::from_settings(&settings()).unwrap();
         let banks: Vec<&str> = gateway.banks().map(BankFile::bank_code).collect();
         assert_eq!(banks, ["102", "103", "104", "105", "301", "403"]);
+        let layout = |code: &str| gateway.bank(code).unwrap().layout.as_ref().clone();
+        assert_eq!(layout("102"), layout("105"));
+        assert!(layout("102") != layout("301") && layout("102") != layout("403") && layout("301") != layout("403"));
+        let bank = gateway.bank("102").unwrap();
         let classes: Vec<(&str, &str)> =
-            gateway.codes("102").unwrap().0.iter().map(|(c, m)| (&**c, m.class.as_str())).collect();
+            bank.codes().0.iter().map(|(c, m)| (&**c, m.class.as_str())).collect();
         let expected = [
             ("0000", "success"),
             ("1001", "retryable"),
@@ -216,8 +216,10 @@ mod tests {
             ("9002", "unknown"),
         ];
         assert_eq!(classes, expected);
-        assert_eq!((gateway.items_max(), gateway.refuses_repeated_names()), (50_000, false));
-        assert!(gateway.layout("103").is_some() && gateway.layout("999").is_none());
+        let hand_over = bank.hand_over();
+        assert_eq!((hand_over.items_max, hand_over.refuses_repeated_names), (50_000, false));
+        assert_eq!(hand_over.outbox, Path::new("gateways/bank/outbox/102"));
+        assert!(gateway.bank("999").is_none());
     }
 
     #[test]
@@ -232,8 +234,8 @@ mod tests {
         let bank = settings.banks.get_mut("403").unwrap();
         (bank.layout, bank.code_table) = (Some("pipes".into()), Some("short".into()));
         let gateway = BankGateway::from_settings(&settings).unwrap();
-        assert_ne!(gateway.layout("403"), gateway.layout("102"));
-        assert_eq!(gateway.codes("403").unwrap().0.len(), 1);
+        assert_ne!(gateway.bank("403").unwrap().layout, gateway.bank("102").unwrap().layout);
+        assert_eq!(gateway.bank("403").unwrap().codes().0.len(), 1);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The fields that a column may be, and the names by which configuration calls them. A field that makes no sense in
 //! a line cannot be written there: every kind of line has an enum of its own.
 
+use super::width::Kind;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Yuan,
@@ -53,12 +55,25 @@ pub enum ResultField {
 }
 
 /// The names by which configuration calls a field.
-pub(super) trait Named: Copy + PartialEq + 'static {
+pub trait Named: Copy + PartialEq + 'static {
     const NAMES: &'static [(&'static str, Self)];
 
     /// Whether a line may have it more than once.
     fn repeatable(self) -> bool {
         false
+    }
+
+    /// How a cell of fixed width holds it.
+    fn kind(self) -> Kind;
+
+    /// The least width that can hold it at all.
+    fn least_bytes(self) -> usize {
+        1
+    }
+
+    /// What configuration calls it.
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
     }
 }
 
@@ -71,6 +86,17 @@ impl Named for RequestEdge {
         ("total_yuan", RequestEdge::Total(Unit::Yuan)),
         ("total_fen", RequestEdge::Total(Unit::Fen)),
     ];
+
+    fn kind(self) -> Kind {
+        match self {
+            RequestEdge::Count | RequestEdge::Total(_) => Kind::Number,
+            RequestEdge::BankCode | RequestEdge::BusinessDate | RequestEdge::FileName => Kind::Text,
+        }
+    }
+
+    fn least_bytes(self) -> usize {
+        if self == RequestEdge::BusinessDate { 8 } else { 1 }
+    }
 }
 
 impl Named for RequestField {
@@ -83,6 +109,13 @@ impl Named for RequestField {
         ("amount_yuan", RequestField::Amount(Unit::Yuan)),
         ("amount_fen", RequestField::Amount(Unit::Fen)),
     ];
+
+    fn kind(self) -> Kind {
+        match self {
+            RequestField::LineNo | RequestField::Amount(_) => Kind::Number,
+            RequestField::OrderNo | RequestField::AgreementNo | RequestField::AccountNo | RequestField::AccountName => Kind::Text,
+        }
+    }
 }
 
 impl Named for ResultEdge {
@@ -102,6 +135,17 @@ impl Named for ResultEdge {
     fn repeatable(self) -> bool {
         self == ResultEdge::Ignored
     }
+
+    fn kind(self) -> Kind {
+        match self {
+            ResultEdge::Count | ResultEdge::Total(_) | ResultEdge::SuccessCount | ResultEdge::SuccessTotal(_) => Kind::Number,
+            ResultEdge::BankCode | ResultEdge::BusinessDate | ResultEdge::RequestFileName | ResultEdge::Ignored => Kind::Text,
+        }
+    }
+
+    fn least_bytes(self) -> usize {
+        if self == ResultEdge::BusinessDate { 8 } else { 1 }
+    }
 }
 
 impl Named for ResultField {
@@ -119,5 +163,16 @@ impl Named for ResultField {
 
     fn repeatable(self) -> bool {
         self == ResultField::Ignored
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            ResultField::LineNo | ResultField::Amount(_) => Kind::Number,
+            ResultField::OrderNo | ResultField::Code | ResultField::Reason | ResultField::GatewayTxnNo | ResultField::SettledAt | ResultField::Ignored => Kind::Text,
+        }
+    }
+
+    fn least_bytes(self) -> usize {
+        if self == ResultField::SettledAt { 14 } else { 1 }
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 
 use chrono::NaiveDate;
 
+use super::column::{Cell, Cut, Line};
 use super::field::{Named, RequestEdge, RequestField, ResultEdge, ResultField, Unit};
 use super::settings::{LayoutSettings, SectionSettings};
-use super::text::{COLUMNS_MAX, Charset, LineEnd, Separator, Text};
+use super::text::{Charset, LineEnd, Separator, Text};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -19,29 +20,22 @@ pub struct Layout {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestLayout {
-    pub header: Vec<Column<RequestEdge>>,
-    pub item: Vec<Column<RequestField>>,
-    pub trailer: Vec<Column<RequestEdge>>,
+    pub header: Line<RequestEdge>,
+    pub item: Line<RequestField>,
+    pub trailer: Line<RequestEdge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultLayout {
-    pub header: Vec<Column<ResultEdge>>,
+    pub header: Line<ResultEdge>,
     pub item: ResultItem,
-    pub trailer: Vec<Column<ResultEdge>>,
-}
-
-/// A column is a constant, kept as its bytes, or a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Column<F> {
-    Constant(Box<[u8]>),
-    Field(F),
+    pub trailer: Line<ResultEdge>,
 }
 
 /// Where the fields of a result row stand, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultItem {
-    pub columns: usize,
+    pub cut: Cut,
     pub constants: Vec<(usize, Box<[u8]>)>,
     pub order_no: usize,
     pub amount: usize,
@@ -80,14 +74,15 @@ impl Layout {
         let charset = Charset::parse(&settings.encoding);
         note(mistakes, &format!("{key}.encoding"), charset.is_none(), "must be gb18030, gbk or utf-8");
         let separator = Separator::parse(&settings.separator);
-        note(mistakes, &format!("{key}.separator"), separator.is_none(), "must be \",\", \"|\" or \"tab\"");
+        let known = separator.is_some() || settings.separator == "none";
+        note(mistakes, &format!("{key}.separator"), !known, "must be \",\", \"|\", \"tab\" or \"none\"");
         let line_end = LineEnd::parse(&settings.line_end);
         note(mistakes, &format!("{key}.line_end"), line_end.is_none(), "must be crlf or lf");
         let file_name = FileName::parse(&format!("{key}.file_name"), &settings.file_name, mistakes);
         // The columns are read even if the text rules are wrong, so that their mistakes are reported as well.
         let text = Text {
             charset: charset.unwrap_or(Charset::Gb18030),
-            separator: separator.unwrap_or(Separator::Comma),
+            separator: if known { separator } else { Some(Separator::Comma) },
             line_end: line_end.unwrap_or(LineEnd::Crlf),
         };
         let request = RequestLayout::parse(&format!("{key}.request"), &settings.request, text, mistakes);
@@ -101,18 +96,38 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// What header and trailer of a bank's files must have room for, as they cannot be held back.
+    pub(super) fn check_room(&self, key: &str, bank_code: &str, items_max: u32, mistakes: &mut Vec<LayoutMistake>) {
+        for column in self.request.header.columns.iter().chain(&self.request.trailer.columns) {
+            let (Cell::Field(field), Some(width)) = (&column.cell, column.width) else { continue };
+            let least_bytes = match field {
+                RequestEdge::BankCode => bank_code.len(),
+                RequestEdge::FileName => self.file_name.longest(bank_code),
+                RequestEdge::Count => items_max.to_string().len(),
+                // "0.00"; what a total has no room for holds back the items that would make it so large.
+                RequestEdge::Total(_) => 4,
+                RequestEdge::BusinessDate => 8,
+            };
+            let name = field.name();
+            let wrong = width.bytes < least_bytes;
+            note(mistakes, key, wrong, format_args!("its layout gives '{name}' {} bytes of {least_bytes}", width.bytes));
+        }
+    }
+}
+
 impl RequestLayout {
     fn parse(key: &str, settings: &SectionSettings, text: Text, mistakes: &mut Vec<LayoutMistake>) -> RequestLayout {
         use RequestField::*;
-        let header = columns::<RequestEdge>(&format!("{key}.header"), &settings.header, text, mistakes);
-        let item = columns::<RequestField>(&format!("{key}.item"), &settings.item, text, mistakes);
-        let trailer = columns::<RequestEdge>(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
-        let edges = || header.iter().chain(&trailer);
-        let counted = place(edges(), |field| field == RequestEdge::Count).is_some();
-        let summed = place(edges(), |field| matches!(field, RequestEdge::Total(_))).is_some();
+        let header = Line::<RequestEdge>::parse(&format!("{key}.header"), &settings.header, text, mistakes);
+        let item = Line::<RequestField>::parse(&format!("{key}.item"), &settings.item, text, mistakes);
+        let trailer = Line::<RequestEdge>::parse(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
+        let edges = [&header, &trailer];
+        let counted = edges.iter().any(|edge| edge.place(|field| field == RequestEdge::Count).is_some());
+        let summed = edges.iter().any(|edge| edge.place(|field| matches!(field, RequestEdge::Total(_))).is_some());
         note(mistakes, key, !counted, "count is in neither header nor trailer");
         note(mistakes, key, !summed, "total_yuan or total_fen is in neither header nor trailer");
-        let has = |wanted: fn(RequestField) -> bool| place(item.iter(), wanted).is_some();
+        let has = |wanted: fn(RequestField) -> bool| item.place(wanted).is_some();
         let item_key = format!("{key}.item");
         note(mistakes, &item_key, !has(|field| field == OrderNo), "order_no is missing");
         note(mistakes, &item_key, !has(|field| matches!(field, Amount(_))), "amount_yuan or amount_fen is missing");
@@ -129,31 +144,31 @@ impl ResultLayout {
         text: Text,
         mistakes: &mut Vec<LayoutMistake>,
     ) -> Option<ResultLayout> {
-        let header = columns::<ResultEdge>(&format!("{key}.header"), &settings.header, text, mistakes);
-        let item = columns::<ResultField>(&format!("{key}.item"), &settings.item, text, mistakes);
-        let trailer = columns::<ResultEdge>(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
-        let edges = || header.iter().chain(&trailer);
-        let counted = place(edges(), |field| field == ResultEdge::Count).is_some();
-        let summed = place(edges(), |field| matches!(field, ResultEdge::Total(_))).is_some();
+        let header = Line::<ResultEdge>::parse(&format!("{key}.header"), &settings.header, text, mistakes);
+        let item = Line::<ResultField>::parse(&format!("{key}.item"), &settings.item, text, mistakes);
+        let trailer = Line::<ResultEdge>::parse(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
+        let edges = [&header, &trailer];
+        let counted = edges.iter().any(|edge| edge.place(|field| field == ResultEdge::Count).is_some());
+        let summed = edges.iter().any(|edge| edge.place(|field| matches!(field, ResultEdge::Total(_))).is_some());
         note(mistakes, key, !counted, "count is in neither header nor trailer");
         note(mistakes, key, !summed, "total_yuan or total_fen is in neither header nor trailer");
-        let item = ResultItem::parse(&format!("{key}.item"), item, mistakes)?;
+        let item = ResultItem::parse(&format!("{key}.item"), &item, mistakes)?;
         Some(ResultLayout { header, item, trailer })
     }
 }
 
 impl ResultItem {
-    fn parse(key: &str, columns: Vec<Column<ResultField>>, mistakes: &mut Vec<LayoutMistake>) -> Option<ResultItem> {
-        let at = |wanted: ResultField| place(columns.iter(), |field| field == wanted).map(|(place, _)| place);
+    fn parse(key: &str, line: &Line<ResultField>, mistakes: &mut Vec<LayoutMistake>) -> Option<ResultItem> {
+        let at = |wanted: ResultField| line.place(|field| field == wanted).map(|(place, _)| place);
         let order_no = at(ResultField::OrderNo);
-        let amount = place(columns.iter(), |field| matches!(field, ResultField::Amount(_)));
+        let amount = line.place(|field| matches!(field, ResultField::Amount(_)));
         let code = at(ResultField::Code);
         note(mistakes, key, order_no.is_none(), "order_no is missing");
         note(mistakes, key, amount.is_none(), "amount_yuan or amount_fen is missing");
         note(mistakes, key, code.is_none(), "code is missing");
         let (amount, ResultField::Amount(unit)) = amount? else { return None };
         Some(ResultItem {
-            columns: columns.len(),
+            cut: line.cut.clone(),
             order_no: order_no?,
             amount,
             unit,
@@ -161,7 +176,7 @@ impl ResultItem {
             reason: at(ResultField::Reason),
             gateway_txn_no: at(ResultField::GatewayTxnNo),
             settled_at: at(ResultField::SettledAt),
-            constants: constants(&columns),
+            constants: line.constants().map(|(place, constant)| (place, constant.into())).collect(),
         })
     }
 }
@@ -175,6 +190,11 @@ impl FileName {
             NamePart::Run => name + &run_id.to_string(),
             NamePart::Part => name + &format!("{part:04}"),
         })
+    }
+
+    /// The bytes of the longest name: a run's number has at most the seven digits of its orders.
+    pub(super) fn longest(&self, bank_code: &str) -> usize {
+        self.fill(bank_code, NaiveDate::default(), 9_999_999, 999_999).len()
     }
 
     fn parse(key: &str, template: &str, mistakes: &mut Vec<LayoutMistake>) -> Option<FileName> {
@@ -211,45 +231,4 @@ pub(super) fn note(mistakes: &mut Vec<LayoutMistake>, key: &str, wrong: bool, mi
     if wrong {
         mistakes.push(LayoutMistake { key: key.to_owned(), mistake: mistake.to_string() });
     }
-}
-
-/// The first field that fits, and where it stands.
-fn place<'a, F: Named>(columns: impl Iterator<Item = &'a Column<F>>, wanted: impl Fn(F) -> bool) -> Option<(usize, F)> {
-    columns.enumerate().find_map(|(place, column)| match column {
-        Column::Field(field) if wanted(*field) => Some((place, *field)),
-        Column::Field(_) | Column::Constant(_) => None,
-    })
-}
-
-fn columns<F: Named>(key: &str, names: &[String], text: Text, mistakes: &mut Vec<LayoutMistake>) -> Vec<Column<F>> {
-    note(mistakes, key, names.len() > COLUMNS_MAX, format_args!("has more than {COLUMNS_MAX} columns"));
-    let mut columns: Vec<Column<F>> = Vec::new();
-    for name in names {
-        if let Some(constant) = name.strip_prefix('=') {
-            let mut bytes = Vec::new();
-            match text.put(constant, &mut bytes) {
-                Ok(()) => columns.push(Column::Constant(bytes.into())),
-                Err(why) => note(mistakes, key, true, format_args!("the file cannot carry '{name}': {}", why.as_str())),
-            }
-        } else if let Some((_, field)) = F::NAMES.iter().find(|(known, _)| known == name) {
-            // The same thing in yuan and in fen is twice as well.
-            let same = |known: F| std::mem::discriminant(&known) == std::mem::discriminant(field);
-            let twice = !field.repeatable() && place(columns.iter(), same).is_some();
-            note(mistakes, key, twice, format_args!("'{name}' is there twice"));
-            columns.push(Column::Field(*field));
-        } else {
-            let known: Vec<&str> = F::NAMES.iter().map(|(known, _)| *known).collect();
-            note(mistakes, key, true, format_args!("unknown field '{name}'; known here: {}", known.join(", ")));
-        }
-    }
-    columns
-}
-
-/// The constants of a line, and where they stand.
-pub(super) fn constants<F>(columns: &[Column<F>]) -> Vec<(usize, Box<[u8]>)> {
-    let constant = |(place, column): (usize, &Column<F>)| match column {
-        Column::Constant(bytes) => Some((place, bytes.clone())),
-        Column::Field(_) => None,
-    };
-    columns.iter().enumerate().filter_map(constant).collect()
 }

@@ -3,9 +3,9 @@
 //! database, a folder or a clock; the stages `seal` and `reconcile` call it.
 //!
 //! Read in this order: [`settings`] is what configuration says; [`layout`] the same, parsed once into
-//! types, with [`field`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
+//! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
-//! `recognise` for files that are something else.
+//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,10 +13,13 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::money::Money;
+use crate::domain::outcome::CodeTable;
 
 pub mod bank;
+pub mod column;
 mod control;
 pub mod field;
+pub mod hand_over;
 pub mod layout;
 mod recognise;
 pub mod request;
@@ -24,10 +27,29 @@ pub mod result;
 mod row;
 pub mod settings;
 pub mod text;
+pub mod unionpay;
+pub mod width;
 
 pub use bank::{BankFile, BankGateway, code_table};
+pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
-pub use settings::{BankSettings, OnlineSettings};
+pub use settings::{BankSettings, OnlineSettings, UnionpaySettings};
+pub use unionpay::UnionpayFile;
+
+/// Who takes request files and answers them: a bank, or UnionPay for the cards of all banks.
+pub trait Destination: RenderRequest {
+    fn gateway(&self) -> &'static str;
+
+    /// Empty where the gateway reaches every bank.
+    fn bank_code(&self) -> &str;
+
+    fn codes(&self) -> &CodeTable;
+
+    fn hand_over(&self) -> &HandOver;
+
+    /// How to read a result file of that name; or it is refused for its name.
+    fn result(&self, file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused>;
+}
 
 /// Writes the request file (送盘文件) of one gateway, and reads it again.
 pub trait RenderRequest: Send + Sync {
@@ -49,13 +71,16 @@ pub trait ReadResult: Send + Sync {
     fn rows<'a>(&'a self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = ResultRow<'a>> + Send + 'a>;
 }
 
-/// Which file it is: the part-th of a run. The bank is the format's own.
+/// Which file it is: the part-th of a run, and the batch-th of a day. The bank is the format's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHead {
     pub business_date: NaiveDate,
     pub run_id: i64,
     /// From 1; one run fills several files when it has more items than one file may hold.
     pub part: u32,
+    /// The day on which the file was made, and its number among the destination's files of that day, from 1.
+    pub batch_date: NaiveDate,
+    pub batch_no: u32,
 }
 
 /// One deduction. Its line number is given by the rendering.

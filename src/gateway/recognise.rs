@@ -1,8 +1,8 @@
 //! Files that are something else: bytes that no layout fits come in, the name of what they are goes out. Called
 //! before a file is read, and again when its header does not fit.
 
-use super::layout::{Column, Layout, constants};
-use super::text::{COLUMNS_MAX, Charset, Text, without_return};
+use super::layout::Layout;
+use super::text::{Charset, Text, without_return};
 use super::{Refused, RefusedKind};
 
 /// What a file begins with that is not a text file of lines at all.
@@ -49,23 +49,14 @@ pub(super) fn is_utf8_instead(bytes: &[u8], text: Text) -> bool {
         && std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c >= '\u{800}'))
 }
 
-/// Whether a line has the columns and all constants of this one. A line without constants is told by nothing.
-pub(super) fn fits<F>(line: &[u8], text: Text, columns: &[Column<F>]) -> bool {
-    let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-    let constants = constants(columns);
-    !constants.is_empty()
-        && text.split(line, &mut cells) == columns.len()
-        && constants.iter().all(|(place, constant)| cells[*place] == &**constant)
-}
-
 fn is_request(bytes: &[u8], layout: &Layout) -> bool {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(without_return);
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let text = layout.text;
     if layout.request.header.is_empty() || layout.result.header.is_empty() {
-        return fits(first, text, &layout.request.item) && !layout.result.item.fits(first, text);
+        return layout.request.item.fits(first, text) && !layout.result.item.fits(first, text);
     }
-    let alike = fits(first, text, &layout.result.header);
-    let second_tells = fits(second, text, &layout.request.item) && !layout.result.item.fits(second, text);
-    fits(first, text, &layout.request.header) && (!alike || second_tells)
+    let alike = layout.result.header.fits(first, text);
+    let second_tells = layout.request.item.fits(second, text) && !layout.result.item.fits(second, text);
+    layout.request.header.fits(first, text) && (!alike || second_tells)
 }

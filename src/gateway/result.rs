@@ -7,9 +7,9 @@
 
 use chrono::NaiveDate;
 
+use super::column::{Cell, Line};
 use super::control::{Control, Declared, Tally};
 use super::field::{ResultEdge, Unit};
-use super::layout::Column;
 use super::row::{amount, date, digits_of};
 use super::text::{COLUMNS_MAX, number, without_return};
 use super::{BankFile, ReadResult, Refused, ResultHead, ResultRow, recognise};
@@ -109,12 +109,15 @@ impl<'a> Frame<'a> {
 }
 
 impl BankFile {
-    /// Whether the header has this bank's code where this bank's layout says.
+    /// Whether the header, or the trailer where there is no header, has this bank's code where its layout says.
     pub(super) fn claims(&self, bytes: &[u8]) -> bool {
-        let line = without_return(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default());
+        let layout = &self.layout.result;
+        let mut lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
+        let (edge, line) =
+            if layout.header.is_empty() { (&layout.trailer, lines.next_back()) } else { (&layout.header, lines.next()) };
         let mut head = Head::default();
-        let header = &self.layout.result.header;
-        self.read_edge(1, line, header, &mut head).is_ok() && head.bank_code.is_some()
+        let read = self.read_edge(1, without_return(line.unwrap_or_default()), edge, &mut head);
+        read.is_ok() && head.bank_code.is_some()
     }
 
     fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Refused> {
@@ -135,7 +138,7 @@ impl BankFile {
             let whole = without_return(rows.strip_suffix(b"\n").unwrap_or(rows));
             let begin = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
             let line = &whole[begin..];
-            if !recognise::fits(line, self.layout.text, &layout.trailer) && !no_constants(&layout.trailer) {
+            if !layout.trailer.fits(line, self.layout.text) && layout.trailer.constants().next().is_some() {
                 let reason = "the last line is not the trailer: the file is cut off, or something follows the trailer";
                 return Err(Refused::malformed(lines(bytes), None, reason));
             }
@@ -154,7 +157,7 @@ impl BankFile {
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
         for (line_no, line) in frame.rows() {
             if !item.shapes(line, text, &mut cells) {
-                let edge = recognise::fits(line, text, &layout.header) || recognise::fits(line, text, &layout.trailer);
+                let edge = layout.header.fits(line, text) || layout.trailer.fits(line, text);
                 if edge {
                     return Err(Refused::malformed(line_no, None, "header or trailer in the middle of the file"));
                 }
@@ -175,7 +178,7 @@ impl BankFile {
             return Err(Refused::malformed(
                 frame.first_row,
                 None,
-                format!("no row has the {} columns of this layout", item.columns),
+                format!("no row has the {} of this layout", item.cut),
             ));
         }
         Ok(tally)
@@ -185,51 +188,48 @@ impl BankFile {
         &self,
         line_no: u64,
         line: &[u8],
-        columns: &[Column<ResultEdge>],
+        edge: &Line<ResultEdge>,
         head: &mut Head,
     ) -> Result<Control, Refused> {
         let text = self.layout.text;
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        let found = text.split(line, &mut cells);
-        if found != columns.len() {
-            let reason = format!("{} columns expected, {found} found", columns.len());
-            return Err(Refused::malformed(line_no, None, reason));
-        }
+        let cut = edge.cut.cells(text, line, &mut cells);
+        cut.map_err(|misshapen| Refused::malformed(line_no, None, misshapen.to_string()))?;
         let mut control = Control::default();
-        for ((cell, column), column_no) in cells.into_iter().zip(columns).zip(1..) {
+        for ((cell, column), column_no) in cells.into_iter().zip(&edge.columns).zip(1..) {
             let wrong = |what: &str| Refused::malformed(line_no, Some(column_no), what);
             let count = || count(cell).ok_or_else(|| wrong("not a count"));
             let total = |unit| exact(cell, unit).ok_or_else(|| wrong("not a sum of money in its full length"));
-            match column {
-                Column::Constant(constant) if **constant == *cell => {}
-                Column::Constant(_) => return Err(wrong("not the constant of this line")),
-                Column::Field(ResultEdge::BankCode) if self.bank_code.as_bytes() == cell => {
+            match &column.cell {
+                Cell::Constant(constant) if **constant == *cell => {}
+                Cell::Constant(_) => return Err(wrong("not the constant of this line")),
+                Cell::Field(ResultEdge::BankCode) if self.bank_code.as_bytes() == cell => {
                     head.bank_code = Some(self.bank_code.clone());
                 }
-                Column::Field(ResultEdge::BankCode) => {
+                Cell::Field(ResultEdge::BankCode) => {
                     let reason = format!("another bank's file, not one of bank {}", self.bank_code);
                     return Err(Refused::wrong_file(line_no, Some(column_no), reason));
                 }
-                Column::Field(ResultEdge::BusinessDate) => {
+                Cell::Field(ResultEdge::BusinessDate) => {
                     head.business_date = Some(date(cell).ok_or_else(|| wrong("not a date yyyymmdd"))?);
                 }
-                Column::Field(ResultEdge::RequestFileName) => {
+                Cell::Field(ResultEdge::RequestFileName) => {
                     let name = text.charset.decode(cell).filter(|name| !name.chars().any(char::is_control));
                     head.request_file_name = Some(name.ok_or_else(|| wrong("not a file name"))?.into_owned());
                 }
-                Column::Field(ResultEdge::Count) => {
+                Cell::Field(ResultEdge::Count) => {
                     control.count = Some(Declared { value: count()?, line: line_no, column: column_no });
                 }
-                Column::Field(ResultEdge::Total(unit)) => {
+                Cell::Field(ResultEdge::Total(unit)) => {
                     control.total = Some(Declared { value: total(*unit)?, line: line_no, column: column_no });
                 }
-                Column::Field(ResultEdge::SuccessCount) => {
+                Cell::Field(ResultEdge::SuccessCount) => {
                     control.success_count = Some(Declared { value: count()?, line: line_no, column: column_no });
                 }
-                Column::Field(ResultEdge::SuccessTotal(unit)) => {
+                Cell::Field(ResultEdge::SuccessTotal(unit)) => {
                     control.success_total = Some(Declared { value: total(*unit)?, line: line_no, column: column_no });
                 }
-                Column::Field(ResultEdge::Ignored) => {}
+                Cell::Field(ResultEdge::Ignored) => {}
             }
         }
         Ok(control)
@@ -238,10 +238,6 @@ impl BankFile {
 
 fn first<T>(controls: &[Control], declared: impl Fn(&Control) -> Option<Declared<T>>) -> Option<Declared<T>> {
     controls.iter().find_map(declared)
-}
-
-fn no_constants(columns: &[Column<ResultEdge>]) -> bool {
-    columns.iter().all(|column| matches!(column, Column::Field(_)))
 }
 
 fn lines(bytes: &[u8]) -> u64 {

@@ -29,13 +29,10 @@ impl BankFile {
         let (text, item) = (self.layout.text, &self.layout.result.item);
         let wrong = |place: usize, what: &str| (Some(place), what.to_owned());
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        if !item.shapes(line, text, &mut cells) {
-            if line.len() > LINE_BYTES_MAX {
-                return Err((None, format!("longer than {LINE_BYTES_MAX} bytes")));
-            }
-            let found = text.split(line, &mut cells);
-            return Err((None, format!("{} columns expected, {found} found", item.columns)));
+        if line.len() > LINE_BYTES_MAX {
+            return Err((None, format!("longer than {LINE_BYTES_MAX} bytes")));
         }
+        item.cut.cells(text, line, &mut cells).map_err(|misshapen| (None, misshapen.to_string()))?;
         if let Some((place, _)) = item.constants.iter().find(|(place, constant)| cells[*place] != &**constant) {
             return Err(wrong(*place, "not the constant of a row"));
         }
@@ -71,12 +68,12 @@ impl BankFile {
 }
 
 impl ResultItem {
-    /// Splits a row; whether it has the right number of columns.
+    /// Cuts a row; whether it has the cells of one.
     pub(super) fn shapes<'a>(&self, line: &'a [u8], text: Text, cells: &mut [&'a [u8]; COLUMNS_MAX]) -> bool {
-        line.len() <= LINE_BYTES_MAX && text.split(line, cells) == self.columns
+        line.len() <= LINE_BYTES_MAX && self.cut.cells(text, line, cells).is_ok()
     }
 
-    /// Whether a line has the columns and the constants of a row.
+    /// Whether a line has the cells and the constants of a row.
     pub(super) fn fits(&self, line: &[u8], text: Text) -> bool {
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
         self.shapes(line, text, &mut cells)

@@ -70,3 +70,30 @@ pub struct CodeSettings {
 pub struct OnlineSettings {
     pub codes: BTreeMap<String, CodeSettings>,
 }
+
+/// What is configured of UnionPay: the codes of both ways, and the batch.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnionpaySettings {
+    pub batch: UnionpayBatchSettings,
+    pub codes: BTreeMap<String, CodeSettings>,
+}
+
+/// UnionPay's batch deduction.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnionpayBatchSettings {
+    /// Empty: there is none.
+    pub merchant_id: String,
+    pub institution: String,
+    pub outbox: PathBuf,
+    pub inbox: PathBuf,
+    pub refuses_repeated_names: bool,
+    pub items_max: u32,
+    pub encoding: String,
+    pub line_end: String,
+    pub version: String,
+    pub business_type: String,
+    pub account_type: String,
+    pub titles: Vec<String>,
+}

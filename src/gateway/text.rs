@@ -46,13 +46,18 @@ pub enum Uncarriable {
     LostCharacter,
     /// Empty, too long, or something else than printable ASCII without blanks.
     NotANumber,
+    /// More bytes than its column, or a count or total with it.
+    TooWide,
+    /// It begins or ends with what its column is padded with, and would come back without.
+    Padding,
 }
 
 /// How the text of one kind of file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text {
     pub charset: Charset,
-    pub separator: Separator,
+    /// None: the cells have fixed widths.
+    pub separator: Option<Separator>,
     pub line_end: LineEnd,
 }
 
@@ -80,6 +85,14 @@ impl Charset {
     /// The text of a cell, borrowed where the bytes are the text already; `None` if they are malformed.
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         self.encoding().decode_without_bom_handling_and_without_replacement(bytes)
+    }
+
+    /// How many bytes a character takes.
+    pub fn length_bytes(self, character: char) -> usize {
+        if character.is_ascii() {
+            return 1;
+        }
+        self.encoding().encode(character.encode_utf8(&mut [0; 4])).0.len()
     }
 
     /// Where the first malformed character begins. One pass over the file, with a small buffer on the stack.
@@ -148,6 +161,8 @@ impl Uncarriable {
             Uncarriable::OutsideEncoding => "outside_encoding",
             Uncarriable::LostCharacter => "lost_character",
             Uncarriable::NotANumber => "not_a_number",
+            Uncarriable::TooWide => "too_wide",
+            Uncarriable::Padding => "padding",
         }
     }
 }
@@ -155,12 +170,13 @@ impl Uncarriable {
 impl Text {
     /// Appends a cell as it is, blanks included, or says why it cannot be carried.
     pub fn put(self, cell: &str, out: &mut Vec<u8>) -> Result<(), Uncarriable> {
+        let separator = self.separator.map(|separator| char::from(separator.byte()));
         for character in cell.chars() {
             match character {
                 '"' => return Err(Uncarriable::Quote),
                 '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}' => return Err(Uncarriable::LineBreak),
                 '\u{fffd}' => return Err(Uncarriable::LostCharacter),
-                other if other == char::from(self.separator.byte()) => return Err(Uncarriable::Separator),
+                other if Some(other) == separator => return Err(Uncarriable::Separator),
                 other if other.is_control() => return Err(Uncarriable::Control),
                 _ => {}
             }
@@ -179,13 +195,13 @@ impl Text {
         Ok(())
     }
 
-    /// Splits a line into its cells. Returns how many there are; those beyond [`COLUMNS_MAX`] are only counted.
+    /// Splits a line at its separators. Returns how many cells there are; those beyond [`COLUMNS_MAX`] are only counted.
     ///
     /// In GB18030 and GBK the second byte of a character is 0x30–0x7E or above, so a comma, a tab or a line feed
     /// is never part of one, and lines may always be cut as bytes. `|` (0x7C) can be a second byte: there the
     /// characters are stepped over.
     pub fn split<'a>(self, line: &'a [u8], cells: &mut [&'a [u8]; COLUMNS_MAX]) -> usize {
-        let separator = self.separator.byte();
+        let Some(separator) = self.separator.map(Separator::byte) else { return 0 };
         let step_over = self.charset != Charset::Utf8 && separator >= 0x30;
         let (mut count, mut from, mut at) = (0, 0, 0);
         let mut keep = |cell: &'a [u8]| {
@@ -229,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(charset: Charset, separator: Separator) -> Text {
-        Text { charset, separator, line_end: LineEnd::Crlf }
+        Text { charset, separator: Some(separator), line_end: LineEnd::Crlf }
     }
 
     fn cells(text: Text, line: &[u8]) -> Vec<Vec<u8>> {
@@ -287,7 +303,7 @@ mod tests {
             );
             let mut line = Vec::new();
             if text.put(&one, &mut line).is_ok() {
-                line.push(text.separator.byte());
+                line.push(text.separator.unwrap().byte());
                 if text.put(&two, &mut line).is_ok() {
                     let cells = cells(text, &line);
                     let read: Vec<_> = cells.iter().map(|cell| text.charset.decode(cell).unwrap()).collect();

@@ -23,13 +23,15 @@ pub async fn take(ctx: &Context, run_id: i64) -> Result<Option<Lease>, StageErro
 impl Lease {
     /// Locks the run for a write, and renews the lease.
     pub async fn lock(self, ctx: &Context, tx: &mut PgConnection) -> Result<Run, StageError> {
+        self.try_lock(ctx, tx).await?.ok_or_else(|| self.lost())
+    }
+
+    /// The same; `None`: another worker has taken over.
+    pub async fn try_lock(self, ctx: &Context, tx: &mut PgConnection) -> Result<Option<Run>, StageError> {
         let seconds = f64::from(ctx.settings.run.lease_seconds);
-        let run = runs::lock(tx, self.run_id, self.epoch).await?;
-        let run = run.ok_or_else(|| self.lost())?;
-        match runs::lease(tx, self.run_id, &ctx.worker, seconds).await? {
-            Some(epoch) if epoch == self.epoch => Ok(run),
-            _ => Err(self.lost()),
-        }
+        let Some(run) = runs::lock(tx, self.run_id, self.epoch).await? else { return Ok(None) };
+        let renewed = runs::lease(tx, self.run_id, &ctx.worker, seconds).await?;
+        Ok(renewed.filter(|epoch| *epoch == self.epoch).map(|_| run))
     }
 
     pub async fn release(self, ctx: &Context) -> Result<(), StageError> {
@@ -37,7 +39,7 @@ impl Lease {
         Ok(runs::release(&mut connection, self.run_id, self.epoch).await?)
     }
 
-    fn lost(self) -> StageError {
+    pub fn lost(self) -> StageError {
         StageError::Later { what: format!("another worker has taken over run {}", self.run_id), source: None }
     }
 }

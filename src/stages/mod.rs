@@ -26,6 +26,7 @@ use crate::crypt::{Keys, Ring, SealedError};
 use crate::store::{self, Family, gates};
 
 pub mod aside;
+pub mod decider;
 pub mod deliver;
 pub mod firing;
 pub mod intake;
@@ -135,13 +136,18 @@ impl From<SealedError> for StageError {
 }
 
 /// A place where tests let the worker die. `PIKOU_DIE_AT=name` kills the process with SIGKILL when it gets there, and
-/// `PIKOU_PANIC_AT=name` lets it panic; builds without debug assertions, which is to say every release, do not contain it.
+/// `PIKOU_PANIC_AT=name` lets it panic, and `PIKOU_PAUSE_AT=name` stops it until it is told to go on; builds without debug
+/// assertions, which is to say every release, do not contain it.
 pub fn crash_point(name: &str) {
     #[cfg(debug_assertions)]
     assert!(std::env::var("PIKOU_PANIC_AT").as_deref() != Ok(name), "told to panic at {name}");
     #[cfg(debug_assertions)]
     if std::env::var("PIKOU_DIE_AT").is_ok_and(|at| at == name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    #[cfg(debug_assertions)]
+    if std::env::var("PIKOU_PAUSE_AT").is_ok_and(|at| at == name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
     }
     #[cfg(not(debug_assertions))]
     let _ = name;

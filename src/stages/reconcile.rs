@@ -1,6 +1,6 @@
-//! A bank's result file becomes paid records, failures and discrepancies: every row ends in exactly one outcome.
+//! A result file becomes paid records, failures and discrepancies: every row ends in exactly one outcome.
 //!
-//! In: the bytes of a file and the bank it came from. Out: the file is applied, refused whole, or was known.
+//! In: the bytes of a file, and whom it came from. Out: the file is applied, refused whole, or was known.
 //! *Commits:* first the bytes, before anything is read from them; then everything the file says, at once.
 //! *If it dies:* a file that is `received` is read again from its kept bytes; after the second commit the same bytes
 //! are recognised, under whatever name they come.
@@ -12,7 +12,8 @@ use sqlx::{Postgres, Transaction};
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
-use crate::gateway::{BankFile, ReadResult, Refused, ResultRow};
+use crate::gateway::{Destination, ReadResult, Refused, ResultRow};
+use crate::domain::outcome::CodeTable;
 use crate::store::result_files::{self, Line, ResultFile};
 use crate::store::{gates, outbox, request_files, runs};
 
@@ -43,20 +44,25 @@ impl Outcome {
 }
 
 /// Takes a file in and applies it.
-pub async fn reconcile(ctx: &Context, bank: &BankFile, file_name: &str, bytes: &[u8]) -> Result<Outcome, StageError> {
+pub async fn reconcile(
+    ctx: &Context,
+    from: &dyn Destination,
+    file_name: &str,
+    bytes: &[u8],
+) -> Result<Outcome, StageError> {
     let sha256 = Sha256::digest(bytes);
     let mut tx = ctx.begin().await?;
     let content = ctx.sealer(&mut tx).await?.seal(Purpose::FileContent, bytes);
+    let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
     let (file, _) =
-        result_files::find_or_keep(&mut tx, "bank", bank.bank_code(), file_name, &sha256, &content, ctx.clock.now())
-            .await?;
+        result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, &content, now).await?;
     tx.commit().await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
     if file.state == "applied" {
         return Ok(Outcome::Repeated(file));
     }
-    apply(ctx, bank, &file, bytes).await
+    apply(ctx, from, &file, bytes).await
 }
 
 /// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
@@ -82,17 +88,23 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
     let content = result_files::content(&mut connection, result_file_id).await?;
     drop(connection);
     let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
-    let Some(bank) = ctx.settings.bank.bank(&file.bank_code) else {
-        return Err(StageError::broken(format!("bank {} is no longer configured", file.bank_code)));
+    let Some(from) = ctx.settings.destination(&file.gateway, &file.bank_code) else {
+        return Err(StageError::broken(format!("{} {} is no longer configured", file.gateway, file.bank_code)));
     };
-    apply(ctx, bank, &file, &bytes).await
+    apply(ctx, from, &file, &bytes).await
 }
 
-async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
+async fn apply(
+    ctx: &Context,
+    from: &dyn Destination,
+    file: &ResultFile,
+    bytes: &[u8],
+) -> Result<Outcome, StageError> {
     // The whole file is checked before a row of it counts.
-    if let Err(refused) = bank.open(bytes) {
-        return refuse(ctx, file, &refused).await;
-    }
+    let format = match from.result(&file.file_name).and_then(|format| format.open(bytes).map(|_| format)) {
+        Ok(format) => format,
+        Err(refused) => return refuse(ctx, file, &refused).await,
+    };
     let now = ctx.clock.now();
     let mut tx = ctx.begin().await?;
     gates::own(&mut tx).await?;
@@ -100,7 +112,7 @@ async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) 
     if file.state == "applied" {
         return Ok(Outcome::Repeated(file));
     }
-    stage_rows(&mut tx, bank, bytes).await?;
+    stage_rows(&mut tx, &*format, from.codes(), bytes).await?;
     if result_files::flag_reused_name(&mut tx, &file, now).await? {
         tracing::warn!(file = file.file_name, "a file of this name came before with other bytes");
     }
@@ -119,12 +131,17 @@ async fn apply(ctx: &Context, bank: &BankFile, file: &ResultFile, bytes: &[u8]) 
     Ok(Outcome::Applied(file))
 }
 
-async fn stage_rows(tx: &mut Transaction<'static, Postgres>, bank: &BankFile, bytes: &[u8]) -> Result<(), StageError> {
+async fn stage_rows(
+    tx: &mut Transaction<'static, Postgres>,
+    format: &dyn ReadResult,
+    codes: &CodeTable,
+    bytes: &[u8],
+) -> Result<(), StageError> {
     let mut staging = result_files::stage(tx).await?;
-    for row in bank.rows(bytes) {
+    for row in format.rows(bytes) {
         match &row {
             ResultRow::Read { line_no, order_no, amount, code, gateway_txn_no, settled_at, .. } => {
-                let class = bank.codes().meaning(code).map(|meaning| meaning.class.as_str());
+                let class = codes.meaning(code).map(|meaning| meaning.class.as_str());
                 let line = Line {
                     line_no: *line_no,
                     order_no,
@@ -160,7 +177,7 @@ async fn note_handed_over(
     runs::lock_all(tx, run_ids).await?;
     let causation = format!("result_file:{}", file.result_file_id);
     for file_id in result_files::answered_undelivered(tx).await? {
-        request_files::set_delivering(tx, file_id, now).await?;
+        request_files::set_delivering(tx, file_id, None, now).await?;
         let request = request_files::lock(tx, file_id).await?;
         if request_files::set_delivered(tx, &request, now).await? {
             events.push(telling::request_file_delivered(&request, &causation, now));

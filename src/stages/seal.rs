@@ -6,6 +6,7 @@
 //! Then once for each file: rendered, read back, compared in count and sum, hashed.
 //! *If it dies:* files that are still `open` are rendered by the next worker; nothing has left the house yet.
 
+use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 
 use super::lease::Lease;
@@ -14,9 +15,9 @@ use crate::contract::events::EventType;
 use crate::crypt::Purpose;
 use crate::domain::attempt::Withdrawal;
 use crate::domain::money::Money;
-use crate::gateway::{BankFile, RenderRequest, Rendered, RequestHead, RequestItem};
+use crate::gateway::{Destination, Rendered, RequestHead, RequestItem};
 use crate::store::amount_settings::decode_money;
-use crate::store::request_files::{self, Item, RequestFile};
+use crate::store::request_files::{self, Item, Limit, RequestFile};
 use crate::store::runs::Run;
 use crate::store::{attempts, gates, outbox, runs};
 
@@ -48,12 +49,22 @@ async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
     for row in attempts::withdraw_outdated_of_run(&mut tx, run.run_id).await? {
         events.extend(telling::withdrawn(&row, &causation, now));
     }
+    let destinations = request_files::destinations(&mut tx, run.run_id).await?;
+    let limits: Result<Vec<Limit<'_>>, StageError> = destinations
+        .iter()
+        .map(|(gateway, bank_code)| {
+            let items_max = i64::from(destination(ctx, gateway, bank_code)?.hand_over().items_max);
+            Ok(Limit { gateway, bank_code, items_max })
+        })
+        .collect();
+    let batch_date = ctx.clock.business_date();
     let mut parts = Vec::new();
-    for part in request_files::cut(&mut tx, run.run_id, ctx.settings.bank.items_max() as i64).await? {
-        let file_name = bank(ctx, &part.bank_code)?.file_name(&head(&run, part.part));
+    for part in request_files::cut(&mut tx, run.run_id, &limits?, batch_date).await? {
+        let head = head(&run, part.part, batch_date, part.batch_no);
+        let file_name = destination(ctx, &part.gateway, &part.bank_code)?.file_name(&head);
         parts.push((part, file_name));
     }
-    request_files::insert_open(&mut tx, run.run_id, &parts).await?;
+    request_files::insert_open(&mut tx, run.run_id, batch_date, &parts).await?;
     let run = runs::set_sealed(&mut tx, run.run_id, now).await?;
     events.push(telling::run_changed(EventType::RunSealed, &run, parts.len() as i64, &causation, now));
     outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
@@ -69,8 +80,10 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
     drop(connection);
     // An agreement that went to another bank since the decision must not be written into this bank's file.
     let elsewhere = items.iter().filter(|item| item.account_no.is_none()).map(|item| item.order_no.clone()).collect();
-    let bank = bank(ctx, &file.bank_code)?;
-    let rendered = render(ctx, bank, &head(run, file.part), &items)?;
+    let to = destination(ctx, &file.gateway, &file.bank_code)?;
+    // The first versions did not number a day's files; their formats do not ask for it.
+    let (batch_date, batch_no) = (file.batch_date.unwrap_or(run.business_date), file.batch_no.unwrap_or(file.part));
+    let rendered = render(ctx, to, &head(run, file.part, batch_date, batch_no), &items)?;
     if rendered.file_name != file.file_name {
         return Err(StageError::broken(format!("{}: the layout gives it another name now", file.file_name)));
     }
@@ -112,7 +125,12 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
 }
 
 /// Writes the file and reads it again by another way: what is sealed says what was meant.
-fn render(ctx: &Context, bank: &BankFile, head: &RequestHead, items: &[Item]) -> Result<Rendered, StageError> {
+fn render(
+    ctx: &Context,
+    to: &dyn Destination,
+    head: &RequestHead,
+    items: &[Item],
+) -> Result<Rendered, StageError> {
     let mut opened = Vec::with_capacity(items.len());
     for item in items {
         if let (Some(account_no), Some(account_name)) = (&item.account_no, &item.account_name) {
@@ -131,8 +149,8 @@ fn render(ctx: &Context, bank: &BankFile, head: &RequestHead, items: &[Item]) ->
             amount: *amount,
         })
         .collect();
-    let rendered = bank.render(head, &items);
-    let read = bank
+    let rendered = to.render(head, &items);
+    let read = to
         .parse_back(&rendered.bytes)
         .map_err(|refused| StageError::broken(format!("{}: does not read back: {refused}", rendered.file_name)))?;
     let held: std::collections::HashSet<&str> = rendered.held_back.iter().map(|held| held.order_no.as_str()).collect();
@@ -145,11 +163,12 @@ fn render(ctx: &Context, bank: &BankFile, head: &RequestHead, items: &[Item]) ->
     Ok(rendered)
 }
 
-fn head(run: &Run, part: i32) -> RequestHead {
-    RequestHead { business_date: run.business_date, run_id: run.run_id, part: part as u32 }
+fn head(run: &Run, part: i32, batch_date: NaiveDate, batch_no: i32) -> RequestHead {
+    let (part, batch_no) = (part as u32, batch_no as u32);
+    RequestHead { business_date: run.business_date, run_id: run.run_id, part, batch_date, batch_no }
 }
 
-fn bank<'c>(ctx: &'c Context, bank_code: &str) -> Result<&'c BankFile, StageError> {
-    let missing = || StageError::broken(format!("bank {bank_code} is no longer configured, but has files to be made"));
-    ctx.settings.bank.bank(bank_code).ok_or_else(missing)
+fn destination<'c>(ctx: &'c Context, gateway: &str, bank_code: &str) -> Result<&'c dyn Destination, StageError> {
+    let missing = || StageError::broken(format!("{gateway} {bank_code} is no longer configured, but has files to be made"));
+    ctx.settings.destination(gateway, bank_code).ok_or_else(missing)
 }

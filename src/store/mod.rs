@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod declarations;
 pub mod discrepancies;
 pub mod enrolments;
+pub mod file_decisions;
 pub mod gates;
 pub mod messages;
 pub mod online_orders;

@@ -1,6 +1,6 @@
 //! Request files: made as ranges of order numbers when a run is sealed, rendered and handed over one by one.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
@@ -22,10 +22,18 @@ pub struct RequestFile {
     pub total: Option<Decimal>,
     pub sha256: Option<Vec<u8>>,
     pub held_reason: Option<String>,
+    pub batch_date: Option<NaiveDate>,
+    pub batch_no: Option<i32>,
+    pub delivery_epoch: Option<i64>,
+    pub sealed_at: Option<DateTime<Utc>>,
+    pub delivering_at: Option<DateTime<Utc>>,
+    pub delivered_at: Option<DateTime<Utc>>,
+    pub handed_over_at: Option<DateTime<Utc>>,
 }
 
 const COLUMNS: &str = "file_id, run_id, lane, part, gateway, bank_code, file_name, first_order_no, last_order_no, state, \
-                       items, total, sha256, held_reason";
+                       items, total, sha256, held_reason, batch_date, batch_no, delivery_epoch, sealed_at, delivering_at, \
+                       delivered_at, handed_over_at";
 
 /// What a file needs of an attempt; account and name as stored, encrypted.
 #[derive(Debug, sqlx::FromRow)]
@@ -45,31 +53,75 @@ pub struct Part {
     pub gateway: String,
     pub bank_code: String,
     pub part: i32,
+    pub batch_no: i32,
     pub first_order_no: String,
     pub last_order_no: String,
 }
 
-/// Cuts the planned attempts of a run into files of at most `items_max` items, in the order of their numbers.
-pub async fn cut(tx: &mut PgConnection, run_id: i64, items_max: i64) -> sqlx::Result<Vec<Part>> {
+/// Who gets files of a run: gateway and bank code of the lanes with attempts.
+pub async fn destinations(tx: &mut PgConnection, run_id: i64) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as("SELECT gateway, bank_code FROM run_lanes WHERE run_id = $1 AND attempts > 0 ORDER BY lane")
+        .bind(run_id)
+        .fetch_all(tx)
+        .await
+}
+
+/// The most items in one file for a destination.
+#[derive(Debug)]
+pub struct Limit<'a> {
+    pub gateway: &'a str,
+    pub bank_code: &'a str,
+    pub items_max: i64,
+}
+
+/// Cuts the planned attempts of a run into files of at most `items_max` items, in the order of their numbers. Every
+/// destination of the run has its limit. A file's batch number goes on from those of that day; the caller owns the gate.
+pub async fn cut(
+    tx: &mut PgConnection,
+    run_id: i64,
+    limits: &[Limit<'_>],
+    batch_date: NaiveDate,
+) -> sqlx::Result<Vec<Part>> {
     sqlx::query_as(
-        "SELECT n.lane, l.gateway, l.bank_code, n.part, min(n.order_no) AS first_order_no, max(n.order_no) AS last_order_no
-         FROM (SELECT lane, order_no, ((row_number() OVER (PARTITION BY lane ORDER BY order_no) - 1) / $2)::int + 1 AS part
-               FROM attempts WHERE run_id = $1 AND state = 'planned') n
-         JOIN run_lanes l ON l.run_id = $1 AND l.lane = n.lane
-         GROUP BY n.lane, l.gateway, l.bank_code, n.part
+        "WITH lanes AS (
+             SELECT l.lane, l.gateway, l.bank_code, m.items_max,
+                    (SELECT COALESCE(max(f.batch_no), 0) FROM request_files f
+                     WHERE f.gateway = l.gateway AND f.bank_code = l.bank_code AND f.batch_date = $5) AS last_no
+             FROM run_lanes l
+             JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS m (gateway, bank_code, items_max)
+                 ON m.gateway = l.gateway AND m.bank_code = l.bank_code
+             WHERE l.run_id = $1
+         )
+         SELECT n.lane, l.gateway, l.bank_code, n.part, l.last_no + n.part AS batch_no,
+                min(n.order_no) AS first_order_no, max(n.order_no) AS last_order_no
+         FROM (SELECT a.lane, a.order_no,
+                      ((row_number() OVER (PARTITION BY a.lane ORDER BY a.order_no) - 1) / l.items_max)::int + 1 AS part
+               FROM attempts a JOIN lanes l ON l.lane = a.lane
+               WHERE a.run_id = $1 AND a.state = 'planned') n
+         JOIN lanes l ON l.lane = n.lane
+         GROUP BY n.lane, l.gateway, l.bank_code, n.part, l.last_no
          ORDER BY n.lane, n.part",
     )
     .bind(run_id)
-    .bind(items_max)
+    .bind(limits.iter().map(|limit| limit.gateway).collect::<Vec<_>>())
+    .bind(limits.iter().map(|limit| limit.bank_code).collect::<Vec<_>>())
+    .bind(limits.iter().map(|limit| limit.items_max).collect::<Vec<_>>())
+    .bind(batch_date)
     .fetch_all(tx)
     .await
 }
 
-pub async fn insert_open(tx: &mut PgConnection, run_id: i64, parts: &[(Part, String)]) -> sqlx::Result<()> {
+pub async fn insert_open(
+    tx: &mut PgConnection,
+    run_id: i64,
+    batch_date: NaiveDate,
+    parts: &[(Part, String)],
+) -> sqlx::Result<()> {
     for (part, file_name) in parts {
         sqlx::query(
-            "INSERT INTO request_files (run_id, lane, part, gateway, bank_code, file_name, first_order_no, last_order_no, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open')",
+            "INSERT INTO request_files (run_id, lane, part, gateway, bank_code, file_name, first_order_no, last_order_no, state,
+                                        batch_date, batch_no)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9, $10)",
         )
         .bind(run_id)
         .bind(part.lane)
@@ -79,6 +131,8 @@ pub async fn insert_open(tx: &mut PgConnection, run_id: i64, parts: &[(Part, Str
         .bind(file_name)
         .bind(&part.first_order_no)
         .bind(&part.last_order_no)
+        .bind(batch_date)
+        .bind(part.batch_no)
         .execute(&mut *tx)
         .await?;
     }
@@ -91,10 +145,40 @@ pub async fn in_states(connection: &mut PgConnection, run_id: i64, states: &[&st
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(run_id).bind(states).fetch_all(connection).await
 }
 
-/// All files, newest run first.
-pub async fn all(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<RequestFile>> {
-    let sql = format!("SELECT {COLUMNS} FROM request_files ORDER BY run_id DESC, lane, part LIMIT $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(limit).fetch_all(connection).await
+/// Which files a list shows; `None` is any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    pub run_id: Option<i64>,
+    pub state: Option<&'a str>,
+    /// Whether it waits for a person.
+    pub held: Option<bool>,
+}
+
+/// Files behind a key, in the order of their keys.
+pub async fn list(
+    connection: &mut PgConnection,
+    filter: Filter<'_>,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<RequestFile>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM request_files WHERE file_id > $1 AND ($3::bigint IS NULL OR run_id = $3)
+             AND ($4::text IS NULL OR state = $4)
+             AND ($5::bool IS NULL OR (held_reason IS NOT NULL) = $5) ORDER BY file_id LIMIT $2"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(after)
+        .bind(limit)
+        .bind(filter.run_id)
+        .bind(filter.state)
+        .bind(filter.held)
+        .fetch_all(connection)
+        .await
+}
+
+pub async fn get(connection: &mut PgConnection, file_id: i64) -> sqlx::Result<Option<RequestFile>> {
+    let sql = format!("SELECT {COLUMNS} FROM request_files WHERE file_id = $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(file_id).fetch_optional(connection).await
 }
 
 /// The items of a file, in the order of their numbers.
@@ -103,7 +187,7 @@ pub async fn items(connection: &mut PgConnection, file: &RequestFile) -> sqlx::R
         "SELECT a.order_no, a.agreement_no, g.account_no, g.account_name, a.amount
          FROM attempts a
          LEFT JOIN agreements g ON g.payer_id = a.payer_id AND g.agreement_no = a.agreement_no
-             AND g.gateway = $4 AND g.bank_code = $5
+             AND g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5
          WHERE a.order_no BETWEEN $1 AND $2 AND a.run_id = $3 AND a.state = 'planned'
          ORDER BY a.order_no",
     )
@@ -167,11 +251,20 @@ pub async fn set_empty(tx: &mut PgConnection, file_id: i64) -> sqlx::Result<()> 
         .map(drop)
 }
 
-pub async fn set_delivering(tx: &mut PgConnection, file_id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+/// From now on it may lie in the folder. `epoch`: of the lease under which its part was written; none where it is with the
+/// bank by other ways.
+pub async fn set_delivering(
+    tx: &mut PgConnection,
+    file_id: i64,
+    epoch: Option<i64>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE request_files SET state = 'delivering', delivering_at = $2 WHERE file_id = $1 AND state = 'sealed'",
+        "UPDATE request_files SET state = 'delivering', delivery_epoch = $2, delivering_at = $3
+         WHERE file_id = $1 AND state = 'sealed'",
     )
     .bind(file_id)
+    .bind(epoch)
     .bind(now)
     .execute(tx)
     .await
@@ -182,6 +275,16 @@ pub async fn set_held(tx: &mut PgConnection, file_id: i64, reason: &str) -> sqlx
     sqlx::query("UPDATE request_files SET held_reason = $2 WHERE file_id = $1 AND state = 'delivering'")
         .bind(file_id)
         .bind(reason)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// It lies in the folder, whole and flagged: put there by us.
+pub async fn note_hand_over(tx: &mut PgConnection, file_id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query("UPDATE request_files SET handed_over_at = $2 WHERE file_id = $1")
+        .bind(file_id)
+        .bind(now)
         .execute(tx)
         .await
         .map(drop)

@@ -1,11 +1,11 @@
-//! Result files are found in the banks' inboxes, and put aside when they are dealt with.
+//! Result files are found in the gateways' inboxes, and put aside when they are dealt with.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::report;
-use crate::gateway::BankFile;
+use crate::gateway::Destination;
 use crate::stages::reconcile::{self, Outcome};
 use crate::stages::{Context, StageError};
 
@@ -27,12 +27,12 @@ impl Inboxes {
             self.resumed = true;
         }
         let mut seen = HashMap::new();
-        for bank in ctx.settings.bank.banks() {
-            let folder = ctx.settings.inbox(bank.bank_code());
+        for from in ctx.settings.destinations() {
+            let folder = ctx.settings.inbox(from);
             for (path, mark) in files(&folder)? {
                 if self.seen.get(&path) == Some(&mark) {
                     // One file that cannot be dealt with now must not keep the others waiting.
-                    if let Err(error) = take(ctx, bank, &folder, &path, mark.0).await {
+                    if let Err(error) = take(ctx, from, &folder, &path, mark.0).await {
                         report("result file", &error);
                     }
                 } else {
@@ -64,7 +64,13 @@ fn files(folder: &Path) -> Result<Found, StageError> {
     Ok(found)
 }
 
-async fn take(ctx: &Context, bank: &BankFile, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
+async fn take(
+    ctx: &Context,
+    from: &dyn Destination,
+    folder: &Path,
+    path: &Path,
+    size: u64,
+) -> Result<(), StageError> {
     if size > ctx.settings.results.file_max_bytes {
         let what = format!("{} has {size} bytes, more than results.file_max_bytes", path.display());
         return Err(StageError::Refused(what));
@@ -72,9 +78,10 @@ async fn take(ctx: &Context, bank: &BankFile, folder: &Path, path: &Path, size: 
     let later = |source| StageError::later(format!("reading {}", path.display()), source);
     let bytes = std::fs::read(path).map_err(later)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let outcome = reconcile::reconcile(ctx, bank, &name, &bytes).await?;
+    let outcome = reconcile::reconcile(ctx, from, &name, &bytes).await?;
     let file = outcome.file();
-    tracing::info!(file = name, bank = bank.bank_code(), outcome = outcome.as_str(), rows = file.rows, "result file");
+    let (gateway, bank) = (from.gateway(), from.bank_code());
+    tracing::info!(file = name, gateway, bank, outcome = outcome.as_str(), rows = file.rows, "result file");
     let aside = match outcome {
         Outcome::Applied(_) | Outcome::Repeated(_) => folder.join("done"),
         Outcome::Refused(_) => folder.join("refused"),

@@ -8,7 +8,8 @@ use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
 use crate::stages::aside::replay_origin;
 use crate::stages::intake::{Delivery, Taken, take};
-use crate::stages::quarantine::{self, Bytes, Claimed, DeadLetter, Decider, Replayed};
+use crate::stages::decider::Decider;
+use crate::stages::quarantine::{self, Bytes, Claimed, DeadLetter, Replayed};
 use crate::stages::{Context, StageError};
 
 /// Replays an entry: its own bytes, or mended ones under its headers.

@@ -21,7 +21,7 @@ enum Step {
 
 /// Where it dies, in which command, and how often in a row: a place that is passed for each range or file is passed
 /// once more by each life.
-const PLACES: [(&str, Step, usize); 19] = [
+const PLACES: [(&str, Step, usize); 20] = [
     ("intake: before commit", Step::Ingest, 1),
     ("intake: after commit", Step::Ingest, 2),
     ("plan: run made", Step::Run, 1),
@@ -33,6 +33,7 @@ const PLACES: [(&str, Step, usize); 19] = [
     ("seal: file sealed", Step::Run, 3),
     ("deliver: part written", Step::Run, 1),
     ("deliver: delivering", Step::Run, 3),
+    ("deliver: before the rename", Step::Run, 2),
     ("deliver: renamed", Step::Run, 1),
     ("deliver: flagged", Step::Run, 1),
     ("deliver: before commit", Step::Run, 1),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pikou::stages::intake::{self, Delivery, Taken};
-use pikou::stages::quarantine::Decider;
+use pikou::stages::decider::Decider;
 use pikou::stages::quarantine::{self, Replayed};
 use pikou::worker;
 use serde_json::{Value, json};

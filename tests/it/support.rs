@@ -191,9 +191,14 @@ impl Place {
         .await
     }
 
+    /// Where a bank's request files are handed over.
+    pub fn outbox(&self, bank_code: &str) -> PathBuf {
+        self.ctx.settings.outbox(self.ctx.settings.bank.bank(bank_code).unwrap())
+    }
+
     /// Text of the request files of a bank, in the order of their names.
     pub fn request_files(&self, bank_code: &str) -> Vec<(String, Vec<u8>)> {
-        let folder = self.ctx.settings.outbox(bank_code);
+        let folder = self.outbox(bank_code);
         let mut files: Vec<(String, Vec<u8>)> = read_folder(&folder)
             .into_iter()
             .filter(|path| path.extension().is_some_and(|end| end == "txt"))

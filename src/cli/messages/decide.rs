@@ -6,21 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::by::By;
 use crate::cli::print::{self, grouped, harmless};
 use crate::cli::{Failure, commands};
 use crate::stages::Context;
-use crate::stages::quarantine::{self, Decider, Replayed};
+use crate::stages::quarantine::{self, Replayed};
 use crate::worker;
-
-#[derive(Debug, Args)]
-pub struct By {
-    /// Who decides
-    #[arg(long, value_name = "NAME")]
-    by: String,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-}
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -45,12 +36,6 @@ pub struct DiscardArgs {
     code: Option<String>,
     #[command(flatten)]
     by: By,
-}
-
-impl By {
-    fn decider(&self) -> Result<Decider, Failure> {
-        Ok(Decider::new(&self.by, &self.reason)?)
-    }
 }
 
 #[derive(Serialize)]

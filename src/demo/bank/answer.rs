@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use encoding_rs::GB18030;
+use super::format::Format;
 
 /// A result file made by hand. Its totals are those of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,33 +29,9 @@ pub struct AnswerRow {
 }
 
 impl AnswerFile {
-    /// The whole file, in GB18030.
+    /// The whole file, as its bank writes it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (count, total) = (self.rows.len(), yuan(self.total_fen()));
-        let (success, success_total) = self.success();
-        let mut text = format!(
-            "H,{},{},{},{count},{total},{success},{}\r\n",
-            self.bank_code,
-            self.business_date,
-            self.request_file_name,
-            yuan(success_total)
-        );
-        for row in &self.rows {
-            let cells = [
-                "D",
-                &row.line_no.to_string(),
-                &row.order_no,
-                &yuan(row.amount_fen),
-                &row.code,
-                &row.reason,
-                &row.txn_no,
-                &row.settled_at,
-            ];
-            text.push_str(&cells.join(","));
-            text.push_str("\r\n");
-        }
-        text.push_str(&format!("T,{count},{total}\r\n"));
-        GB18030.encode(&text).0.into_owned()
+        Format::of(&self.bank_code).write(self)
     }
 
     pub fn total_fen(&self) -> u64 {

@@ -1,5 +1,7 @@
+use super::answer::yuan;
 use super::*;
 use chrono::TimeZone;
+use encoding_rs::GB18030;
 
 const NAME: &str = "102_20260415_7_0001.txt";
 
@@ -96,29 +98,38 @@ fn a_request_that_is_not_what_its_flag_or_its_totals_say_is_an_error() {
 }
 
 #[test]
-fn the_bank_and_the_gateway_read_each_others_files() {
+fn every_bank_and_its_gateway_read_each_others_files() {
     use crate::domain::money::Money;
-    use crate::gateway::{BankGateway, ReadResult, RenderRequest, RequestHead, RequestItem, ResultRow};
+    use crate::gateway::{BankGateway, Destination, ReadResult, RenderRequest, RequestHead, RequestItem, ResultRow};
     let settings = toml::from_str(include_str!("../../../config/gateways/bank.toml")).unwrap();
     let gateway = BankGateway::from_settings(&settings).unwrap();
-    let format = gateway.bank("102").unwrap();
     let numbers: Vec<String> = (1..=500).map(|no| format!("P{no}")).collect();
     let amount = Money::from_yuan("1000.5").unwrap();
-    let item =
-        |order_no| RequestItem { order_no, agreement_no: "A", account_no: "6222", account_name: "𠮷田 㐂", amount };
+    let item = |order_no| RequestItem { order_no, agreement_no: "A", account_no: "6222", account_name: "欧阳 明", amount };
     let items: Vec<RequestItem<'_>> = numbers.iter().map(|no| item(no)).collect();
     let business_date = chrono::NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
-    let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1 }, &items);
-    assert_eq!(rendered.file_name, NAME);
-    let folder = folder(0, true);
-    fs::write(folder.path().join("out/102").join(NAME), &rendered.bytes).unwrap();
-    let answer = bank(&folder, 1).answer_all(noon()).unwrap().remove(0);
-    let bytes = fs::read(&answer.path).unwrap();
-    let head = format.open(&bytes).unwrap();
-    assert_eq!((head.count, head.success_count), (answer.rows, Some(answer.success)));
-    assert_eq!(head.request_file_name.as_deref(), Some(NAME));
-    let read = format.rows(&bytes).filter(|row| matches!(row, ResultRow::Read { .. })).count();
-    assert_eq!((answer.rows, read), (502, 502));
+    for format in gateway.banks() {
+        let bank_code = format.bank_code();
+        let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out").join(bank_code);
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join(&rendered.file_name), &rendered.bytes).unwrap();
+        fs::write(out.join(format!("{}.ok", rendered.file_name)), "").unwrap();
+        let answer = bank(&folder, 1).answer_all(noon()).unwrap().remove(0);
+        let bytes = fs::read(&answer.path).unwrap();
+        let head = format.open(&bytes).unwrap();
+        assert_eq!((head.count, head.success_count), (answer.rows, Some(answer.success)), "{bank_code}");
+        assert_eq!(head.request_file_name.as_deref(), Some(&*rendered.file_name), "{bank_code}");
+        assert_eq!(gateway.bank_of_result(&bytes).unwrap().bank_code(), bank_code);
+        let read = format.rows(&bytes).filter(|row| matches!(row, ResultRow::Read { .. })).count();
+        assert_eq!((answer.rows, read), (502, 502), "{bank_code}");
+        // Neither takes the other's file, nor its own, for the one that it reads.
+        assert!(format.open(&rendered.bytes).is_err(), "{bank_code}");
+        for other in gateway.banks().filter(|other| other.bank_code() != bank_code) {
+            assert!(other.open(&bytes).is_err(), "{} reads a file of {bank_code}", other.bank_code());
+        }
+    }
 }
 
 /// The example of that name in the format's page, with the line ends of the file.
@@ -148,7 +159,7 @@ fn the_examples_of_the_formats_page_are_what_everybody_reads_and_writes() {
         })
         .collect();
     let business_date = chrono::NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
-    let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1 }, &items);
+    let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
     assert_eq!(GB18030.decode_without_bom_handling(&rendered.bytes).0, text);
 
     let result = example("result");

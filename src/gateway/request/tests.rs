@@ -18,7 +18,8 @@ fn standard() -> BankFile {
 }
 
 fn head() -> RequestHead {
-    RequestHead { business_date: NaiveDate::from_ymd_opt(2026, 4, 15).unwrap(), run_id: 7, part: 1 }
+    let business_date = NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
+    RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }
 }
 
 fn item<'a>(order_no: &'a str, account_name: &'a str, yuan: &str) -> RequestItem<'a> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::money::Money;
-use crate::gateway::{BankGateway, BankSettings, RenderRequest, RequestHead, RequestItem, ResultRow};
+use crate::gateway::{BankGateway, BankSettings, Destination, RenderRequest, RequestHead, RequestItem, ResultRow};
 
 const SHIPPED: &str = include_str!("../../../config/gateways/bank.toml");
 
@@ -153,7 +153,8 @@ fn a_file_that_is_something_else_is_refused_by_name() {
 
 #[test]
 fn our_own_request_file_is_not_taken_for_its_answer() {
-    let head = RequestHead { business_date: NaiveDate::from_ymd_opt(2026, 4, 15).unwrap(), run_id: 7, part: 1 };
+    let business_date = NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
+    let head = RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 };
     let item = RequestItem {
         order_no: "P1",
         agreement_no: "A1",
@@ -302,8 +303,8 @@ fn an_empty_answer_is_a_sound_file() {
 fn a_file_without_a_folder_is_recognised_by_its_header() {
     let gateway = gateway(|_| ());
     assert_eq!(gateway.bank_of_result(&bytes(GOOD)).unwrap().bank_code(), "102");
-    let other = bytes(&GOOD.replacen("H,102", "H,403", 1));
-    assert_eq!(gateway.bank_of_result(&other).unwrap().bank_code(), "403");
+    let other = bytes(&GOOD.replacen("H,102", "H,104", 1));
+    assert_eq!(gateway.bank_of_result(&other).unwrap().bank_code(), "104");
     let refused = |bytes: &[u8]| gateway.bank_of_result(bytes).unwrap_err().to_string();
     assert_eq!(refused(b"<html>"), "wrong_file, line 1: an HTML or XML document, probably an error page");
     assert_eq!(refused(b"a,b,c\r\n"), "wrong_file, line 1: the header is not of a result file of a configured bank");

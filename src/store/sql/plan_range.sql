@@ -22,7 +22,7 @@ WITH settings AS (
     -- The newest agreement that allows batches; its bank has a lane if we can write its files.
     SELECT DISTINCT ON (a.payer_id) a.payer_id, a.agreement_no, a.insurance_types, a.amount_max, l.lane, l.attempts AS lane_attempts
     FROM agreements a
-    LEFT JOIN run_lanes l ON l.run_id = $1 AND l.gateway = a.gateway AND l.bank_code = a.bank_code
+    LEFT JOIN run_lanes l ON l.run_id = $1 AND l.gateway = a.gateway AND l.bank_code = lane_bank(a.gateway, a.bank_code)
     WHERE a.status = 'active' AND a.batch_enabled AND a.payer_id > $7 AND a.payer_id <= $8
     ORDER BY a.payer_id, a.fact_time DESC, a.agreement_no DESC
 ), disputed AS (

@@ -21,7 +21,7 @@ WITH planned AS MATERIALIZED (
            p.channel = 'batch' AND (s.payer_id IS NULL OR (s.fact_time, s.fact_id) <> (p.setting_time, p.setting_id)) AS changed,
            e.payer_id IS NULL OR (e.status <> 'active' AND e.effective_on <= p.business_date) AS closed,
            g.payer_id IS NULL OR g.status <> 'active' OR NOT g.batch_enabled
-               OR (g.gateway, g.bank_code) <> (p.gateway, p.bank_code)
+               OR (g.gateway, lane_bank(g.gateway, g.bank_code)) <> (p.gateway, p.bank_code)
                OR NOT p.insurance_type = ANY (g.insurance_types) OR g.amount_max < p.amount AS disagreed
     FROM planned p
     LEFT JOIN amount_settings s ON s.payer_id = p.payer_id AND s.insurance_type = p.insurance_type
