@@ -274,12 +274,7 @@ struct DecidedReport {
 }
 
 /// What the book has against a decision is no wrong usage: the file is not what the person thinks it is.
-async fn decided(
-    ctx: &Context,
-    done: Result<RequestFile, StageError>,
-    what: &str,
-    json: bool,
-) -> Result<(), Failure> {
+async fn decided(ctx: &Context, done: Result<RequestFile, StageError>, what: &str, json: bool) -> Result<(), Failure> {
     let file = match done {
         Ok(file) => FileReport::new(ctx, file),
         Err(StageError::Refused(why)) => {

@@ -202,8 +202,7 @@ mod tests {
         assert_eq!(layout("102"), layout("105"));
         assert!(layout("102") != layout("301") && layout("102") != layout("403") && layout("301") != layout("403"));
         let bank = gateway.bank("102").unwrap();
-        let classes: Vec<(&str, &str)> =
-            bank.codes().0.iter().map(|(c, m)| (&**c, m.class.as_str())).collect();
+        let classes: Vec<(&str, &str)> = bank.codes().0.iter().map(|(c, m)| (&**c, m.class.as_str())).collect();
         let expected = [
             ("0000", "success"),
             ("1001", "retryable"),
@@ -279,6 +278,72 @@ mod tests {
             "code_table: there is no code table 'none'",
             "banks.../1: a bank code is 1 to 16 letters and digits",
             "banks.103: there is no layout 'missing'",
+        ];
+        assert_eq!(mistakes, expected);
+    }
+
+    #[test]
+    fn every_mistake_in_a_layout_of_fixed_width_is_named() {
+        let mut settings = settings();
+        settings.items_max = 1_000_000;
+        let layout = settings.layouts.get_mut("fixed").unwrap();
+        layout.request.header =
+            ["=", "=F 1", "bank_code 2", "business_date 8", "file_name 20"].map(String::from).into();
+        layout.request.item =
+            ["order_no", "amount_fen 15 left pad 0", "account_no 0", "account_name 60 middle", "name 5"]
+                .map(String::from)
+                .into();
+        layout.request.trailer = ["count 3", "total_yuan 3", "business_date 6"].map(String::from).into();
+        layout.result.item = [
+            "order_no 32",
+            "amount_fen 15",
+            "code 8",
+            "settled_at 8",
+            "reason 1024",
+            "ignored 1024",
+            "ignored 1024",
+            "ignored 1024",
+        ]
+        .map(String::from)
+        .into();
+        settings.layouts.get_mut("bars").unwrap().request.item[1] = "order_no 32".into();
+        let mistakes: Vec<String> =
+            BankGateway::from_settings(&settings).unwrap_err().iter().map(LayoutMistake::to_string).collect();
+        let pads = "behind the width come left or right, and pad with space, 0 or one of !\"#$%&'()*+,-./";
+        let fields = "line_no, order_no, agreement_no, account_no, account_name, amount_yuan, amount_fen";
+        let expected = [
+            "layouts.bars.request.item: 'order_no 32' has a width, but the cells are separated".to_owned(),
+            "layouts.bars.request.item: order_no is missing".into(),
+            "layouts.fixed.request.header: '=' needs a width in bytes".into(),
+            "layouts.fixed.request.item: 'order_no' needs a width in bytes: the cells are not separated".into(),
+            "layouts.fixed.request.item: 'amount_fen 15 left pad 0': a number is padded with blanks, or with 0 on its left".into(),
+            "layouts.fixed.request.item: 'account_no 0': a width is 1 to 1024 bytes".into(),
+            format!("layouts.fixed.request.item: 'account_name 60 middle': {pads}"),
+            format!("layouts.fixed.request.item: unknown field 'name'; known here: {fields}"),
+            "layouts.fixed.request.trailer: 'business_date' needs 8 bytes, not 6".into(),
+            "layouts.fixed.request.item: order_no is missing".into(),
+            "layouts.fixed.request.item: amount_yuan or amount_fen is missing".into(),
+            "layouts.fixed.request.item: account_no and agreement_no are both missing".into(),
+            "layouts.fixed.result.item: 'settled_at' needs 14 bytes, not 8".into(),
+            "layouts.fixed.result.item: is wider than 4096 bytes".into(),
+        ];
+        assert_eq!(mistakes, expected);
+    }
+
+    #[test]
+    fn what_a_header_or_trailer_must_have_room_for_is_asked_of_every_bank() {
+        let mut settings = settings();
+        settings.items_max = 100_000;
+        let layout = settings.layouts.get_mut("fixed").unwrap();
+        layout.request.header = ["=F", "bank_code 2", "business_date 8", "file_name 20"].map(String::from).into();
+        layout.request.trailer = ["=T", "count 5", "total_yuan 3"].map(String::from).into();
+        let mistakes: Vec<String> =
+            BankGateway::from_settings(&settings).unwrap_err().iter().map(LayoutMistake::to_string).collect();
+        let expected = [
+            "banks.301: its layout gives 'bank_code' 2 bytes of 3",
+            "banks.301: its layout gives 'file_name' 20 bytes of 29",
+            "banks.301: its layout gives 'count' 5 bytes of 6",
+            "banks.301: its layout gives 'total_yuan' 3 bytes of 4",
         ];
         assert_eq!(mistakes, expected);
     }

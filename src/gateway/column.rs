@@ -61,12 +61,7 @@ impl fmt::Display for Cut {
 
 impl Cut {
     /// Cuts a line into its cells, their padding taken off.
-    pub fn cells<'a>(
-        &self,
-        text: Text,
-        line: &'a [u8],
-        cells: &mut [&'a [u8]; COLUMNS_MAX],
-    ) -> Result<(), Misshapen> {
+    pub fn cells<'a>(&self, text: Text, line: &'a [u8], cells: &mut [&'a [u8]; COLUMNS_MAX]) -> Result<(), Misshapen> {
         match self {
             Cut::Separated { columns } => match text.split(line, cells) {
                 found if found == *columns => Ok(()),
@@ -117,13 +112,16 @@ impl<F: Named> Line<F> {
             None => written.split_once(' ').map_or((written, None), |(name, words)| (name, Some(words))),
         };
         if let Some(constant) = name.strip_prefix('=') {
-            let uncarriable = |why: super::text::Uncarriable| format!("the file cannot carry '{name}': {}", why.as_str());
+            let uncarriable =
+                |why: super::text::Uncarriable| format!("the file cannot carry '{name}': {}", why.as_str());
             let mut bytes = Vec::new();
             text.put(constant, &mut bytes).map_err(uncarriable)?;
             let kind = super::width::Kind::Text;
             let width = match (text.separator, words) {
                 (Some(_), _) => None,
-                (None, Some(words)) => Some(Width::parse(words, kind).map_err(|mistake| format!("'{written}': {mistake}"))?),
+                (None, Some(words)) => {
+                    Some(Width::parse(words, kind).map_err(|mistake| format!("'{written}': {mistake}"))?)
+                }
                 (None, None) if bytes.is_empty() => return Err(format!("'{written}' needs a width in bytes")),
                 (None, None) => Some(Width::of_constant(bytes.len())),
             };

@@ -113,7 +113,9 @@ impl Named for RequestField {
     fn kind(self) -> Kind {
         match self {
             RequestField::LineNo | RequestField::Amount(_) => Kind::Number,
-            RequestField::OrderNo | RequestField::AgreementNo | RequestField::AccountNo | RequestField::AccountName => Kind::Text,
+            RequestField::OrderNo | RequestField::AgreementNo | RequestField::AccountNo | RequestField::AccountName => {
+                Kind::Text
+            }
         }
     }
 }
@@ -138,8 +140,12 @@ impl Named for ResultEdge {
 
     fn kind(self) -> Kind {
         match self {
-            ResultEdge::Count | ResultEdge::Total(_) | ResultEdge::SuccessCount | ResultEdge::SuccessTotal(_) => Kind::Number,
-            ResultEdge::BankCode | ResultEdge::BusinessDate | ResultEdge::RequestFileName | ResultEdge::Ignored => Kind::Text,
+            ResultEdge::Count | ResultEdge::Total(_) | ResultEdge::SuccessCount | ResultEdge::SuccessTotal(_) => {
+                Kind::Number
+            }
+            ResultEdge::BankCode | ResultEdge::BusinessDate | ResultEdge::RequestFileName | ResultEdge::Ignored => {
+                Kind::Text
+            }
         }
     }
 
@@ -168,7 +174,12 @@ impl Named for ResultField {
     fn kind(self) -> Kind {
         match self {
             ResultField::LineNo | ResultField::Amount(_) => Kind::Number,
-            ResultField::OrderNo | ResultField::Code | ResultField::Reason | ResultField::GatewayTxnNo | ResultField::SettledAt | ResultField::Ignored => Kind::Text,
+            ResultField::OrderNo
+            | ResultField::Code
+            | ResultField::Reason
+            | ResultField::GatewayTxnNo
+            | ResultField::SettledAt
+            | ResultField::Ignored => Kind::Text,
         }
     }
 

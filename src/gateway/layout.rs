@@ -111,7 +111,12 @@ impl Layout {
             };
             let name = field.name();
             let wrong = width.bytes < least_bytes;
-            note(mistakes, key, wrong, format_args!("its layout gives '{name}' {} bytes of {least_bytes}", width.bytes));
+            note(
+                mistakes,
+                key,
+                wrong,
+                format_args!("its layout gives '{name}' {} bytes of {least_bytes}", width.bytes),
+            );
         }
     }
 }

@@ -108,7 +108,9 @@ impl Room {
             (Cell::Field(RequestEdge::Count), Some(width)) => Room { count: width.largest(), ..room },
             (Cell::Field(RequestEdge::Total(Unit::Fen)), Some(width)) => Room { fen: width.largest().into(), ..room },
             // The point takes one of the bytes, and a yuan is a hundred fen.
-            (Cell::Field(RequestEdge::Total(Unit::Yuan)), Some(width)) => Room { fen: i128::from(width.largest() / 10), ..room },
+            (Cell::Field(RequestEdge::Total(Unit::Yuan)), Some(width)) => {
+                Room { fen: i128::from(width.largest() / 10), ..room }
+            }
             (Cell::Field(_) | Cell::Constant(_), _) => room,
         })
     }

@@ -113,8 +113,11 @@ impl BankFile {
     pub(super) fn claims(&self, bytes: &[u8]) -> bool {
         let layout = &self.layout.result;
         let mut lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
-        let (edge, line) =
-            if layout.header.is_empty() { (&layout.trailer, lines.next_back()) } else { (&layout.header, lines.next()) };
+        let (edge, line) = if layout.header.is_empty() {
+            (&layout.trailer, lines.next_back())
+        } else {
+            (&layout.header, lines.next())
+        };
         let mut head = Head::default();
         let read = self.read_edge(1, without_return(line.unwrap_or_default()), edge, &mut head);
         read.is_ok() && head.bank_code.is_some()

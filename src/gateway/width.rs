@@ -166,7 +166,8 @@ mod tests {
             fitted("5 right pad space", Kind::Number, b"12"),
             fitted("5 left", Kind::Number, b"12"),
         ];
-        let expected = ["ab   ", "   ab", "ab***", "000ab", "     ", "ab", "00012", "00000", "00000.50", "   12", "12   "];
+        let expected =
+            ["ab   ", "   ab", "ab***", "000ab", "     ", "ab", "00012", "00000", "00000.50", "   12", "12   "];
         assert_eq!(cells, expected.map(|cell| Ok(cell.to_owned())));
     }
 

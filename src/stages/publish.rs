@@ -235,7 +235,8 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
 fn outcome_events(ctx: &Context, row: &OutcomeRow, causation: &str) -> Vec<Event> {
     let answers = ctx.settings.destination(&row.attempt.gateway, &row.attempt.bank_code);
     // A doubt about a row that says "paid" must not tell the payer that it is paid.
-    let meaning = answers.and_then(|from| from.codes().meaning(&row.code)).filter(|all| all.class.as_str() == row.class);
+    let meaning =
+        answers.and_then(|from| from.codes().meaning(&row.code)).filter(|all| all.class.as_str() == row.class);
     let failed = row.declaration_state.is_some();
     let kind = if failed { EventType::DeductionFailed } else { EventType::DeductionUnknown };
     let said = DeductionNews {

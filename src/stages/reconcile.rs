@@ -12,8 +12,8 @@ use sqlx::{Postgres, Transaction};
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
-use crate::gateway::{Destination, ReadResult, Refused, ResultRow};
 use crate::domain::outcome::CodeTable;
+use crate::gateway::{Destination, ReadResult, Refused, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
 use crate::store::{gates, outbox, request_files, runs};
 
@@ -54,8 +54,7 @@ pub async fn reconcile(
     let mut tx = ctx.begin().await?;
     let content = ctx.sealer(&mut tx).await?.seal(Purpose::FileContent, bytes);
     let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
-    let (file, _) =
-        result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, &content, now).await?;
+    let (file, _) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, &content, now).await?;
     tx.commit().await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
@@ -94,12 +93,7 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
     apply(ctx, from, &file, &bytes).await
 }
 
-async fn apply(
-    ctx: &Context,
-    from: &dyn Destination,
-    file: &ResultFile,
-    bytes: &[u8],
-) -> Result<Outcome, StageError> {
+async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
     // The whole file is checked before a row of it counts.
     let format = match from.result(&file.file_name).and_then(|format| format.open(bytes).map(|_| format)) {
         Ok(format) => format,

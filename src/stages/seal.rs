@@ -125,12 +125,7 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
 }
 
 /// Writes the file and reads it again by another way: what is sealed says what was meant.
-fn render(
-    ctx: &Context,
-    to: &dyn Destination,
-    head: &RequestHead,
-    items: &[Item],
-) -> Result<Rendered, StageError> {
+fn render(ctx: &Context, to: &dyn Destination, head: &RequestHead, items: &[Item]) -> Result<Rendered, StageError> {
     let mut opened = Vec::with_capacity(items.len());
     for item in items {
         if let (Some(account_no), Some(account_name)) = (&item.account_no, &item.account_name) {
@@ -169,6 +164,7 @@ fn head(run: &Run, part: i32, batch_date: NaiveDate, batch_no: i32) -> RequestHe
 }
 
 fn destination<'c>(ctx: &'c Context, gateway: &str, bank_code: &str) -> Result<&'c dyn Destination, StageError> {
-    let missing = || StageError::broken(format!("{gateway} {bank_code} is no longer configured, but has files to be made"));
+    let missing =
+        || StageError::broken(format!("{gateway} {bank_code} is no longer configured, but has files to be made"));
     ctx.settings.destination(gateway, bank_code).ok_or_else(missing)
 }

@@ -42,15 +42,13 @@ pub async fn decide(tx: &mut PgConnection, new: &NewDecision<'_>) -> sqlx::Resul
 
 /// The file rests on a decision. One that waited for it waits no more, and its hand-over begins anew under `epoch`.
 pub async fn follow(tx: &mut PgConnection, file_id: i64, decision_id: i64, epoch: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE request_files SET decision_id = $2, delivery_epoch = $3, held_reason = NULL WHERE file_id = $1",
-    )
-    .bind(file_id)
-    .bind(decision_id)
-    .bind(epoch)
-    .execute(tx)
-    .await
-    .map(drop)
+    sqlx::query("UPDATE request_files SET decision_id = $2, delivery_epoch = $3, held_reason = NULL WHERE file_id = $1")
+        .bind(file_id)
+        .bind(decision_id)
+        .bind(epoch)
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
 /// The file rests on a decision, and nothing else of it changes with that.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::stages::deliver::decided;
 use crate::stages::decider::Decider;
+use crate::stages::deliver::decided;
 use crate::stages::lease::{self, Lease};
 use crate::stages::{Context, StageError};
 use crate::store::request_files::RequestFile;

@@ -64,13 +64,7 @@ fn files(folder: &Path) -> Result<Found, StageError> {
     Ok(found)
 }
 
-async fn take(
-    ctx: &Context,
-    from: &dyn Destination,
-    folder: &Path,
-    path: &Path,
-    size: u64,
-) -> Result<(), StageError> {
+async fn take(ctx: &Context, from: &dyn Destination, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
     if size > ctx.settings.results.file_max_bytes {
         let what = format!("{} has {size} bytes, more than results.file_max_bytes", path.display());
         return Err(StageError::Refused(what));

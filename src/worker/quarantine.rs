@@ -7,8 +7,8 @@ use super::report;
 use crate::app::broker_settings;
 use crate::broker::{self, HandlerLater, Incoming};
 use crate::stages::aside::replay_origin;
-use crate::stages::intake::{Delivery, Taken, take};
 use crate::stages::decider::Decider;
+use crate::stages::intake::{Delivery, Taken, take};
 use crate::stages::quarantine::{self, Bytes, Claimed, DeadLetter, Replayed};
 use crate::stages::{Context, StageError};
 

@@ -204,7 +204,8 @@ async fn after_a_crash_what_lies_in_the_folder_says_how_far_the_hand_over_came()
             assert_eq!(place.texts(book).await, ["delivered"], "case {number}");
         }
         let legacy = left.iter().any(|name| name.ends_with(".txt.part"));
-        let lies: Vec<String> = folder(&place).into_iter().filter(|name| !legacy || !name.ends_with(".txt.part")).collect();
+        let lies: Vec<String> =
+            folder(&place).into_iter().filter(|name| !legacy || !name.ends_with(".txt.part")).collect();
         assert_eq!(lies, ours(), "case {number}: and nothing else lies there");
         assert_eq!(
             place.request_files("102"),

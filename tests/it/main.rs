@@ -37,5 +37,6 @@ mod skips;
 mod story;
 mod support;
 mod topology;
+mod unionpay;
 mod upgrade;
 mod workers;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pikou::stages::intake::{self, Delivery, Taken};
 use pikou::stages::decider::Decider;
+use pikou::stages::intake::{self, Delivery, Taken};
 use pikou::stages::quarantine::{self, Replayed};
 use pikou::worker;
 use serde_json::{Value, json};

@@ -82,7 +82,8 @@ fn read_standard(text: &str, file_name: &str) -> Result<Request, &'static str> {
 /// By the offsets of the bank's own page: every cell is where it is.
 fn read_fixed(bytes: &[u8], file_name: &str) -> Result<Request, &'static str> {
     let bytes = bytes.strip_suffix(b"\r\n").ok_or("the last line has no end")?;
-    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    let lines: Vec<&[u8]> =
+        bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     let [header, items @ .., trailer] = &lines[..] else { return Err("no header or no trailer") };
     let cell = |line: &[u8], from: usize, end: usize| {
         GBK.decode_without_bom_handling(&line[from..end]).0.trim_end_matches(' ').to_owned()
@@ -95,7 +96,10 @@ fn read_fixed(bytes: &[u8], file_name: &str) -> Result<Request, &'static str> {
         if item.len() != 201 || item[0] != b'D' || item[191..] != [b' '; 10] {
             return Err("bad item");
         }
-        if cell(item, 1, 9) != format!("{line_no:08}") || cell(item, 81, 116).is_empty() || cell(item, 116, 176).is_empty() {
+        if cell(item, 1, 9) != format!("{line_no:08}")
+            || cell(item, 81, 116).is_empty()
+            || cell(item, 116, 176).is_empty()
+        {
             return Err("an item without its number, account or name");
         }
         let amount_fen = cell(item, 176, 191).parse().map_err(|_| "bad amount")?;

@@ -105,12 +105,14 @@ fn every_bank_and_its_gateway_read_each_others_files() {
     let gateway = BankGateway::from_settings(&settings).unwrap();
     let numbers: Vec<String> = (1..=500).map(|no| format!("P{no}")).collect();
     let amount = Money::from_yuan("1000.5").unwrap();
-    let item = |order_no| RequestItem { order_no, agreement_no: "A", account_no: "6222", account_name: "欧阳 明", amount };
+    let item =
+        |order_no| RequestItem { order_no, agreement_no: "A", account_no: "6222", account_name: "欧阳 明", amount };
     let items: Vec<RequestItem<'_>> = numbers.iter().map(|no| item(no)).collect();
     let business_date = chrono::NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
     for format in gateway.banks() {
         let bank_code = format.bank_code();
-        let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
+        let rendered = format
+            .render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out").join(bank_code);
         fs::create_dir_all(&out).unwrap();
@@ -159,7 +161,8 @@ fn the_examples_of_the_formats_page_are_what_everybody_reads_and_writes() {
         })
         .collect();
     let business_date = chrono::NaiveDate::from_ymd_opt(2026, 4, 15).unwrap();
-    let rendered = format.render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
+    let rendered = format
+        .render(&RequestHead { business_date, run_id: 7, part: 1, batch_date: business_date, batch_no: 1 }, &items);
     assert_eq!(GB18030.decode_without_bom_handling(&rendered.bytes).0, text);
 
     let result = example("result");

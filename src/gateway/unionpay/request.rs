@@ -101,7 +101,8 @@ impl UnionpayFile {
         if !plain || !ORDER_LENGTHS.contains(&item.order_no.len()) {
             return Err(("orderId", Uncarriable::NotANumber));
         }
-        if item.agreement_no.len() > AGREEMENT_BYTES_MAX && self.titles.iter().any(|(_, t)| *t == Title::ContractAgrNo) {
+        if item.agreement_no.len() > AGREEMENT_BYTES_MAX && self.titles.iter().any(|(_, t)| *t == Title::ContractAgrNo)
+        {
             return Err(("contractAgrNo", Uncarriable::TooWide));
         }
         out.extend_from_slice(self.text.line_end.bytes());

@@ -32,7 +32,8 @@ fn item<'a>(order_no: &'a str, account_name: &'a str, yuan: &str) -> RequestItem
 #[test]
 fn a_request_file_is_exactly_these_bytes() {
     let file = file(|_| ());
-    let rendered = file.render(&head(), &[item("P000000100100000001", "张三", "1.56"), item("P000000100100000002", "𠮷田", "1000")]);
+    let rendered = file
+        .render(&head(), &[item("P000000100100000001", "张三", "1.56"), item("P000000100100000002", "𠮷田", "1000")]);
     assert_eq!(rendered.file_name, "DK00000000777290058110097202604160012I.txt");
     let expected = "5.0.0|100156|2||\n\
         orderId|currencyCode|txnAmt|accType|accNo|customerNm|bizType|certifTp|certifId|phoneNo|postscript\n\
@@ -48,13 +49,15 @@ fn a_request_file_is_exactly_these_bytes() {
 #[test]
 fn the_titles_decide_which_columns_there_are_and_in_which_order() {
     let file = file(|settings| {
-        settings.titles = ["contractAgrNo", "txnAmt", "orderId", "currencyCode", "accType", "accNo", "customerNm", "bizType"]
-            .map(String::from)
-            .into();
+        settings.titles =
+            ["contractAgrNo", "txnAmt", "orderId", "currencyCode", "accType", "accNo", "customerNm", "bizType"]
+                .map(String::from)
+                .into();
         (settings.encoding, settings.line_end) = ("gbk".into(), "crlf".into());
     });
     let rendered = file.render(&head(), &[item("P000000100100000001", "张三", "1.56")]);
-    let mut expected = b"5.0.0|156|1||\r\ncontractAgrNo|txnAmt|orderId|currencyCode|accType|accNo|customerNm|bizType\r\n".to_vec();
+    let mut expected =
+        b"5.0.0|156|1||\r\ncontractAgrNo|txnAmt|orderId|currencyCode|accType|accNo|customerNm|bizType\r\n".to_vec();
     expected.extend_from_slice(b"A1|156|P000000100100000001|156|01|6221558812340000|\xd5\xc5\xc8\xfd|000501");
     assert_eq!(rendered.bytes, expected);
     assert_eq!(file.parse_back(&rendered.bytes).unwrap().count, 1);
@@ -66,7 +69,13 @@ fn an_item_that_the_file_cannot_carry_is_held_back_and_counted_nowhere() {
         settings.encoding = "gbk".into();
         settings.titles.push("contractAgrNo".into());
     });
-    let names = [("张|三", Separator), ("张\"三", Quote), ("张\n三", LineBreak), ("张\t三", Control), ("𠮷田", OutsideEncoding)];
+    let names = [
+        ("张|三", Separator),
+        ("张\"三", Quote),
+        ("张\n三", LineBreak),
+        ("张\t三", Control),
+        ("𠮷田", OutsideEncoding),
+    ];
     let order = "P000000100100000001";
     let mut items: Vec<RequestItem<'_>> = names.iter().map(|(name, _)| item(order, name, "5")).collect();
     items.push(item("P0000001-1", "张三", "5"));
@@ -94,7 +103,10 @@ fn a_request_file_that_was_changed_or_cut_is_not_read() {
     let text = String::from_utf8(bytes).unwrap();
     let refused = |from: &str, to: &str| file.parse_back(text.replacen(from, to, 1).as_bytes()).unwrap_err();
     assert_eq!(refused("|156|01", "|157|01").kind, RefusedKind::TotalsDiffer);
-    assert_eq!(refused("5.0.0|156|1", "5.0.0|156|2").to_string(), "totals_differ, line 1: the rows are 1 with 1.56 yuan");
+    assert_eq!(
+        refused("5.0.0|156|1", "5.0.0|156|2").to_string(),
+        "totals_differ, line 1: the rows are 1 with 1.56 yuan"
+    );
     assert_eq!(refused("txnAmt", "amount").to_string(), "malformed, line 2: orderId or txnAmt is missing");
 }
 

@@ -8,8 +8,8 @@ use crate::stages::decider::Decider;
 use crate::stages::lease::Lease;
 use crate::stages::{Context, StageError, crash_point, telling};
 use crate::store::file_decisions::{self, Decision, NewDecision};
-use crate::store::request_files::{self, Filter, RequestFile};
 use crate::store::outbox;
+use crate::store::request_files::{self, Filter, RequestFile};
 
 /// A file with what was decided on it.
 #[derive(Debug, Clone)]
@@ -116,7 +116,12 @@ async fn decide_resend(
 }
 
 /// The bank has the file, by other ways than ours: it was carried, or the bank says so.
-pub async fn mark_sent(ctx: &Context, lease: Lease, file_id: i64, decider: &Decider) -> Result<RequestFile, StageError> {
+pub async fn mark_sent(
+    ctx: &Context,
+    lease: Lease,
+    file_id: i64,
+    decider: &Decider,
+) -> Result<RequestFile, StageError> {
     let file = show(ctx, file_id).await?.file;
     may_mark_sent(&file)?;
     let bytes = open(ctx, &file).await?;
@@ -150,7 +155,9 @@ fn may_mark_sent(file: &RequestFile) -> Result<(), StageError> {
     match file.state.as_str() {
         "sealed" | "delivering" => Ok(()),
         "delivered" => Err(StageError::Refused(format!("{} is delivered already", file.file_name))),
-        state => Err(StageError::Refused(format!("{} is {state}: it has no bytes that a bank could have", file.file_name))),
+        state => {
+            Err(StageError::Refused(format!("{} is {state}: it has no bytes that a bank could have", file.file_name)))
+        }
     }
 }
 
