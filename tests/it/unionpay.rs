@@ -122,9 +122,14 @@ async fn the_files_of_a_day_are_numbered_on_whatever_run_they_are_of() {
         files(&place).into_iter().map(|(name, _)| name).filter(|name| name.ends_with(".txt")).collect();
     let expected = ["202604150001", "202604150002", "202604150003", "202606150001"];
     assert_eq!(names, expected.map(|number| format!("DK00000000777290058110097{number}I.txt")));
-    let many = "UPDATE request_files SET batch_no = 10000 WHERE file_id = 1";
-    assert_eq!(
-        place.refused_by(&format!("ALTER TABLE request_files DISABLE TRIGGER USER; {many}")).await,
-        "unionpay_numbers_with_four_digits"
-    );
+    let numbered = |number: u32| {
+        format!(
+            "INSERT INTO request_files (run_id, lane, part, gateway, bank_code, file_name, first_order_no, last_order_no, state,
+                                        batch_date, batch_no)
+             SELECT run_id, lane, 99, gateway, bank_code, 'another', first_order_no, last_order_no, 'open', batch_date, {number}
+             FROM request_files WHERE file_id = 1"
+        )
+    };
+    assert_eq!(place.refused_by(&numbered(10_000)).await, "unionpay_numbers_with_four_digits");
+    assert_eq!(place.refused_by(&numbered(3)).await, "one_batch_a_number");
 }
