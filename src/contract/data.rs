@@ -129,8 +129,10 @@ pub struct DeductionData {
     pub run_id: i64,
     #[schemars(schema_with = "gateway")]
     pub gateway: String,
+    /// None where the gateway is not a bank.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
-    pub bank_code: String,
+    pub bank_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
     pub file_name: Option<String>,
@@ -299,8 +301,10 @@ pub struct RequestFileData {
     pub run_id: i64,
     #[schemars(schema_with = "gateway")]
     pub gateway: String,
+    /// None where the gateway is not a bank.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
-    pub bank_code: String,
+    pub bank_code: Option<String>,
     #[schemars(schema_with = "text")]
     pub file_name: String,
     #[schemars(schema_with = "count")]
@@ -317,8 +321,10 @@ pub struct ResultFileData {
     pub result_file_id: i64,
     #[schemars(schema_with = "gateway")]
     pub gateway: String,
+    /// None where the gateway is not a bank.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
-    pub bank_code: String,
+    pub bank_code: Option<String>,
     #[schemars(schema_with = "text")]
     pub file_name: String,
     #[schemars(schema_with = "sha256")]

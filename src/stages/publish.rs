@@ -19,7 +19,7 @@ use crate::contract::events::{
 use crate::domain::eligibility::SkipReason;
 use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
 use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
-use telling::{declaration_changed, declaration_of, deduction, wire_sum};
+use telling::{bank_code, declaration_changed, declaration_of, deduction, wire_sum};
 
 /// Outbox rows taken at a time, and events after which no further row is: the broker's confirms are waited for each time.
 const ROWS_MAX: i64 = 64;
@@ -216,7 +216,7 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
             period_to: attempt.period_to.clone(),
             amount: wire_sum(attempt.amount),
             gateway: attempt.gateway.clone(),
-            bank_code: Some(attempt.bank_code.clone()),
+            bank_code: bank_code(&attempt.bank_code),
             gateway_txn_no: row.gateway_txn_no.clone(),
             settled_at: wire_time(row.settled_at),
             channel: attempt.channel.clone(),
@@ -275,7 +275,7 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
             discrepancy_id: row.discrepancy_id,
             kind: row.kind.clone(),
             gateway: row.gateway.clone(),
-            bank_code: Some(row.bank_code.clone()),
+            bank_code: bank_code(&row.bank_code),
             result_file_id: Some(row.result_file_id),
             line_no: row.line_no,
             order_no: row.order_no.clone(),

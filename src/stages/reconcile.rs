@@ -234,7 +234,7 @@ fn result_file_event(kind: EventType, file: &ResultFile, now: DateTime<Utc>) -> 
         data: Data::ResultFile(ResultFileData {
             result_file_id: file.result_file_id,
             gateway: file.gateway.clone(),
-            bank_code: file.bank_code.clone(),
+            bank_code: telling::bank_code(&file.bank_code),
             file_name: file.file_name.clone(),
             sha256: hex(&file.sha256),
             rows: file.rows,

@@ -19,6 +19,11 @@ pub fn wire_sum(value: rust_decimal::Decimal) -> String {
     Money::from_decimal(value).map_or_else(|_| value.to_string(), |money| money.to_string())
 }
 
+/// A bank's code, where the gateway is a bank.
+pub fn bank_code(code: &str) -> Option<String> {
+    (!code.is_empty()).then(|| code.to_owned())
+}
+
 /// An event about a batch order. What only some of them say is the caller's to add.
 pub fn deduction(
     kind: EventType,
@@ -44,7 +49,7 @@ pub fn deduction(
             amount: wire_sum(row.amount),
             run_id: row.run_id,
             gateway: row.gateway.clone(),
-            bank_code: row.bank_code.clone(),
+            bank_code: bank_code(&row.bank_code),
             file_name: row.file_name.clone(),
             news: more,
         }),
@@ -123,7 +128,7 @@ pub fn request_file_delivered(file: &RequestFile, causation: &str, now: DateTime
         data: Data::RequestFile(RequestFileData {
             run_id: file.run_id,
             gateway: file.gateway.clone(),
-            bank_code: file.bank_code.clone(),
+            bank_code: bank_code(&file.bank_code),
             file_name: file.file_name.clone(),
             items: file.items.unwrap_or(0),
             total: file.total.map_or_else(String::new, |total| total.to_string()),

@@ -34,16 +34,12 @@ pub async fn mark_sent(ctx: &Context, file_id: i64, decider: &Decider) -> Result
 async fn lease_of(ctx: &Context, file_id: i64) -> Result<Lease, StageError> {
     let run_id = decided::run_of(ctx, file_id).await?;
     let patience = Duration::from_secs(ctx.settings.run.lease_seconds.into()) + LEASE_GRACE;
-    let wait = async {
-        loop {
-            if let Some(lease) = lease::take(ctx, run_id).await? {
-                return Ok(lease);
-            }
-            tokio::time::sleep(LEASE_POLL).await;
+    for _ in 0..=patience.as_millis() / LEASE_POLL.as_millis() {
+        if let Some(lease) = lease::take(ctx, run_id).await? {
+            return Ok(lease);
         }
-    };
-    tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| {
-        let what = format!("another worker is at run {run_id} and renews its lease");
-        Err(StageError::Later { what, source: None })
-    })
+        tokio::time::sleep(LEASE_POLL).await;
+    }
+    let what = format!("another worker is at run {run_id} and renews its lease");
+    Err(StageError::Later { what, source: None })
 }

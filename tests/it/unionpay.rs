@@ -53,6 +53,8 @@ async fn cards_of_every_bank_go_into_one_file_beside_those_of_the_banks() {
     let told = place.data_of("request_file.delivered").await;
     let gateways: Vec<&Value> = told.iter().map(|data| &data["gateway"]).collect();
     assert_eq!(gateways, [&json!("bank"), &json!("unionpay")]);
+    let banks: Vec<Option<&Value>> = told.iter().map(|data| data.get("bank_code")).collect();
+    assert_eq!(banks, [Some(&json!("102")), None], "UnionPay is no bank");
     place.account().await;
 }
 
