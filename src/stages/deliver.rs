@@ -49,7 +49,10 @@ async fn deliver_file(ctx: &Context, lease: Lease, file: &RequestFile) -> Result
         crash_point("deliver: part written");
     }
     // Whose run it is must be asked before the file gets the name under which the bank takes it.
-    let Some(since) = begin_delivery(ctx, lease, file, &places).await? else { return Ok(true) };
+    let Some(since) = begin_delivery(ctx, lease, file, &places).await? else {
+        places.forget().map_err(later)?;
+        return Ok(true);
+    };
     crash_point("deliver: delivering");
     let refuses = destination(ctx, file)?.hand_over().refuses_repeated_names;
     match places.take_over(since, &bytes).map_err(later)? {

@@ -47,6 +47,18 @@ fn a_request_file_is_exactly_these_bytes() {
 }
 
 #[test]
+fn the_example_of_the_formats_page_is_what_is_written() {
+    let page = include_str!("../../../docs/UNIONPAY-FILE.md");
+    let example = page.split("```\n").nth(1).unwrap().trim_end();
+    let with = |order_no, account_no, name| RequestItem { account_no, ..item(order_no, name, "1500.50") };
+    let items = [
+        with("P000000100700000001", "6222990000000001", "张三"),
+        with("P000000100700000002", "6222990000000002", "欧阳建国"),
+    ];
+    assert_eq!(String::from_utf8(file(|_| ()).render(&head(), &items).bytes).unwrap(), example);
+}
+
+#[test]
 fn the_titles_decide_which_columns_there_are_and_in_which_order() {
     let file = file(|settings| {
         settings.titles =
