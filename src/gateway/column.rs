@@ -83,6 +83,16 @@ impl Cut {
     }
 }
 
+impl<F: Named> Column<F> {
+    /// What configuration calls it; nothing for a constant.
+    pub fn name(&self) -> &'static str {
+        match self.cell {
+            Cell::Constant(_) => "",
+            Cell::Field(field) => field.name(),
+        }
+    }
+}
+
 impl<F: Named> Line<F> {
     /// Every mistake is added to `mistakes`.
     pub(super) fn parse(key: &str, names: &[String], text: Text, mistakes: &mut Vec<LayoutMistake>) -> Line<F> {

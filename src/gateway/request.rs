@@ -258,19 +258,15 @@ fn put_line<F: Named>(
             out.push(separator.byte());
         }
         let from = out.len();
-        let name = match &column.cell {
+        let put = match &column.cell {
             Cell::Constant(bytes) => {
                 out.extend_from_slice(bytes);
-                ""
+                Ok(())
             }
-            Cell::Field(field) => {
-                put(*field, out).map_err(|why| (field.name(), why))?;
-                field.name()
-            }
+            Cell::Field(field) => put(*field, out),
         };
-        if let Some(width) = column.width {
-            width.fit(from, out).map_err(|why| (name, why))?;
-        }
+        let fitted = put.and_then(|()| column.width.map_or(Ok(()), |width| width.fit(from, out)));
+        fitted.map_err(|why| (column.name(), why))?;
     }
     out.extend_from_slice(text.line_end.bytes());
     Ok(())
