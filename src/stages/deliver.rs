@@ -13,6 +13,7 @@ mod places;
 
 use sha2::{Digest, Sha256};
 
+use super::abreast::{FILES_ABREAST, abreast};
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::EventType;
@@ -29,12 +30,12 @@ pub async fn deliver(ctx: &Context, lease: Lease) -> Result<(usize, Vec<RequestF
     drop(connection);
     let mut delivered = 0;
     let mut held = Vec::new();
-    for file in files {
-        match deliver_file(ctx, lease, &file).await? {
-            true => delivered += 1,
-            false => held.push(file),
-        }
-    }
+    let one = |file: RequestFile| {
+        let ctx = ctx.clone();
+        async move { Ok((deliver_file(&ctx, lease, &file).await?, file)) }
+    };
+    let done = |(is_delivered, file)| if is_delivered { delivered += 1 } else { held.push(file) };
+    abreast(files, FILES_ABREAST, one, done).await?;
     finish_run(ctx, lease).await?;
     Ok((delivered, held))
 }

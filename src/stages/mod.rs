@@ -25,6 +25,7 @@ use crate::config::Settings;
 use crate::crypt::{Keys, Ring, SealedError};
 use crate::store::{self, Family, gates};
 
+mod abreast;
 pub mod aside;
 pub mod decider;
 pub mod deliver;

@@ -1,14 +1,18 @@
 //! A planned run becomes request files.
 //!
 //! In: a run that is `planned`. Out: a run that is `sealed`, and its files with their bytes in the database.
-//! *Commits:* first the decision, under the gate: what was voided or changed meanwhile is withdrawn, the rest is cut
-//! into files, and the run is sealed. A void is either before that, and in time, or after it, and is told the file.
+//! *Commits:* first the decision, under the gate: the run is cut into files and sealed. A void is either before that, and
+//! in time: it has withdrawn what was planned in its own transaction; or after it, and is told the file. Deciding takes
+//! as long as there are files, not items, because all that time nothing can come in.
 //! Then once for each file: rendered, read back, compared in count and sum, hashed.
 //! *If it dies:* files that are still `open` are rendered by the next worker; nothing has left the house yet.
+
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 
+use super::abreast::{FILES_ABREAST, abreast};
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::EventType;
@@ -22,17 +26,22 @@ use crate::store::runs::Run;
 use crate::store::{attempts, gates, outbox, runs};
 
 /// Seals a run that is `planned`, and renders the files of one that is `sealed`. `progress` hears of each file's items.
-pub async fn seal(ctx: &Context, lease: Lease, mut progress: impl FnMut(i64)) -> Result<(), StageError> {
+pub async fn seal(ctx: &Context, lease: Lease, progress: impl FnMut(i64)) -> Result<(), StageError> {
     let run = decide(ctx, lease).await?;
     crash_point("seal: run sealed");
     let mut connection = ctx.pool.acquire().await?;
     let open = request_files::in_states(&mut connection, run.run_id, &["open"]).await?;
     drop(connection);
-    for file in open {
-        progress(seal_file(ctx, lease, &run, &file).await?);
-        crash_point("seal: file sealed");
-    }
-    Ok(())
+    let run = Arc::new(run);
+    let one = |file| {
+        let (ctx, run) = (ctx.clone(), Arc::clone(&run));
+        async move {
+            let items = seal_file(&ctx, lease, &run, file).await?;
+            crash_point("seal: file sealed");
+            Ok(items)
+        }
+    };
+    abreast(open, FILES_ABREAST, one, progress).await
 }
 
 /// The point after which a void is too late.
@@ -45,10 +54,6 @@ async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
         return Ok(run);
     }
     let causation = format!("run:{}", run.run_id);
-    let mut events = Vec::new();
-    for row in attempts::withdraw_outdated_of_run(&mut tx, run.run_id).await? {
-        events.extend(telling::withdrawn(&row, &causation, now));
-    }
     let destinations = request_files::destinations(&mut tx, run.run_id).await?;
     let limits: Result<Vec<Limit<'_>>, StageError> = destinations
         .iter()
@@ -66,24 +71,25 @@ async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
     }
     request_files::insert_open(&mut tx, run.run_id, batch_date, &parts).await?;
     let run = runs::set_sealed(&mut tx, run.run_id, now).await?;
-    events.push(telling::run_changed(EventType::RunSealed, &run, parts.len() as i64, &causation, now));
-    outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
+    let event = telling::run_changed(EventType::RunSealed, &run, parts.len() as i64, &causation, now);
+    outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
     crash_point("seal: before commit");
     tx.commit().await?;
     Ok(run)
 }
 
 /// Renders one file outside any transaction, then seals it in one. Returns its items.
-async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -> Result<i64, StageError> {
-    let mut connection = ctx.pool.acquire().await?;
-    let items = request_files::items(&mut connection, file).await?;
-    drop(connection);
+async fn seal_file(ctx: &Context, lease: Lease, run: &Arc<Run>, file: RequestFile) -> Result<i64, StageError> {
+    let mut tx = ctx.begin().await?;
+    let items = request_files::items(&mut tx, &file).await?;
+    tx.rollback().await?;
     // An agreement that went to another bank since the decision must not be written into this bank's file.
     let elsewhere = items.iter().filter(|item| item.account_no.is_none()).map(|item| item.order_no.clone()).collect();
-    let to = destination(ctx, &file.gateway, &file.bank_code)?;
-    // The first versions did not number a day's files; their formats do not ask for it.
-    let (batch_date, batch_no) = (file.batch_date.unwrap_or(run.business_date), file.batch_no.unwrap_or(file.part));
-    let rendered = render(ctx, to, &head(run, file.part, batch_date, batch_no), &items)?;
+    let rendering = tokio::task::spawn_blocking({
+        let (ctx, run, file) = (ctx.clone(), Arc::clone(run), file.clone());
+        move || render(&ctx, &run, &file, &items)
+    });
+    let rendered = rendering.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     if rendered.file_name != file.file_name {
         return Err(StageError::broken(format!("{}: the layout gives it another name now", file.file_name)));
     }
@@ -106,7 +112,7 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
         let events: Vec<_> = withdrawn.iter().flat_map(|row| telling::withdrawn(row, &causation, now)).collect();
         outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
     }
-    let (count, total) = request_files::count_and_sum(&mut tx, file).await?;
+    let (count, total) = request_files::count_and_sum(&mut tx, &file).await?;
     if (count as u64, decode_money(total)?) != (rendered.count, rendered.total) {
         return Err(StageError::broken(format!(
             "{}: {} items of {} are rendered, {count} of {total} are planned",
@@ -125,7 +131,11 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Run, file: &RequestFile) -
 }
 
 /// Writes the file and reads it again by another way: what is sealed says what was meant.
-fn render(ctx: &Context, to: &dyn Destination, head: &RequestHead, items: &[Item]) -> Result<Rendered, StageError> {
+fn render(ctx: &Context, run: &Run, file: &RequestFile, items: &[Item]) -> Result<Rendered, StageError> {
+    let to = destination(ctx, &file.gateway, &file.bank_code)?;
+    // The first versions did not number a day's files; their formats do not ask for it.
+    let (batch_date, batch_no) = (file.batch_date.unwrap_or(run.business_date), file.batch_no.unwrap_or(file.part));
+    let head = head(run, file.part, batch_date, batch_no);
     let mut opened = Vec::with_capacity(items.len());
     for item in items {
         if let (Some(account_no), Some(account_name)) = (&item.account_no, &item.account_name) {
@@ -144,7 +154,7 @@ fn render(ctx: &Context, to: &dyn Destination, head: &RequestHead, items: &[Item
             amount: *amount,
         })
         .collect();
-    let rendered = to.render(head, &items);
+    let rendered = to.render(&head, &items);
     let read = to
         .parse_back(&rendered.bytes)
         .map_err(|refused| StageError::broken(format!("{}: does not read back: {refused}", rendered.file_name)))?;

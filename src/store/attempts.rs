@@ -17,18 +17,8 @@ pub struct Withdrawn {
     pub attempt: AttemptRow,
 }
 
-// Two texts of one statement: with one text for both, the plan for a few payers would be that for a whole run.
-static OF_RUN: LazyLock<String> = LazyLock::new(|| scoped("a.run_id = $1"));
-static OF_PAYERS: LazyLock<String> = LazyLock::new(|| scoped("a.payer_id = ANY ($1)"));
-
-fn scoped(scope: &str) -> String {
-    include_str!("sql/withdraw_outdated.sql").replace("{scope}", scope)
-}
-
-/// Before a run is sealed: everything that changed since it was planned.
-pub async fn withdraw_outdated_of_run(tx: &mut PgConnection, run_id: i64) -> sqlx::Result<Vec<Withdrawn>> {
-    sqlx::query_as(AssertSqlSafe(OF_RUN.as_str())).bind(run_id).fetch_all(tx).await
-}
+static OF_PAYERS: LazyLock<String> =
+    LazyLock::new(|| include_str!("sql/withdraw_outdated.sql").replace("{scope}", "a.payer_id = ANY ($1)"));
 
 /// After facts of these payers have changed: their attempts in runs that are not sealed yet.
 pub async fn withdraw_outdated_of_payers(tx: &mut PgConnection, payers: &[&str]) -> sqlx::Result<Vec<Withdrawn>> {

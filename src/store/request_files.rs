@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::outbox::CHUNK_MAX;
+use super::runs::order_prefix;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct RequestFile {
@@ -74,7 +75,8 @@ pub struct Limit<'a> {
     pub items_max: i64,
 }
 
-/// Cuts the planned attempts of a run into files of at most `items_max` items, in the order of their numbers. Every
+/// Cuts the numbers that a run has given into files of at most `items_max`; what has been withdrawn meanwhile leaves its
+/// file smaller, or empty. So nothing is counted again, however large the run is. Every
 /// destination of the run has its limit. A file's batch number goes on from those of that day; the caller owns the gate.
 pub async fn cut(
     tx: &mut PgConnection,
@@ -84,7 +86,7 @@ pub async fn cut(
 ) -> sqlx::Result<Vec<Part>> {
     sqlx::query_as(
         "WITH lanes AS (
-             SELECT l.lane, l.gateway, l.bank_code, m.items_max,
+             SELECT l.lane, l.gateway, l.bank_code, l.attempts, m.items_max,
                     (SELECT COALESCE(max(f.batch_no), 0) FROM request_files f
                      WHERE f.gateway = l.gateway AND f.bank_code = l.bank_code AND f.batch_date = $5) AS last_no
              FROM run_lanes l
@@ -92,21 +94,18 @@ pub async fn cut(
                  ON m.gateway = l.gateway AND m.bank_code = l.bank_code
              WHERE l.run_id = $1
          )
-         SELECT n.lane, l.gateway, l.bank_code, n.part, l.last_no + n.part AS batch_no,
-                min(n.order_no) AS first_order_no, max(n.order_no) AS last_order_no
-         FROM (SELECT a.lane, a.order_no,
-                      ((row_number() OVER (PARTITION BY a.lane ORDER BY a.order_no) - 1) / l.items_max)::int + 1 AS part
-               FROM attempts a JOIN lanes l ON l.lane = a.lane
-               WHERE a.run_id = $1 AND a.state = 'planned') n
-         JOIN lanes l ON l.lane = n.lane
-         GROUP BY n.lane, l.gateway, l.bank_code, n.part, l.last_no
-         ORDER BY n.lane, n.part",
+         SELECT l.lane, l.gateway, l.bank_code, n.part::int AS part, l.last_no + n.part::int AS batch_no,
+                $6 || lpad(l.lane::text, 3, '0') || lpad(((n.part - 1) * l.items_max + 1)::text, 8, '0') AS first_order_no,
+                $6 || lpad(l.lane::text, 3, '0') || lpad(least(n.part * l.items_max, l.attempts)::text, 8, '0') AS last_order_no
+         FROM lanes l CROSS JOIN LATERAL generate_series(1, (l.attempts + l.items_max - 1) / l.items_max) AS n (part)
+         ORDER BY l.lane, n.part",
     )
     .bind(run_id)
     .bind(limits.iter().map(|limit| limit.gateway).collect::<Vec<_>>())
     .bind(limits.iter().map(|limit| limit.bank_code).collect::<Vec<_>>())
     .bind(limits.iter().map(|limit| limit.items_max).collect::<Vec<_>>())
     .bind(batch_date)
+    .bind(order_prefix(run_id))
     .fetch_all(tx)
     .await
 }
@@ -181,8 +180,12 @@ pub async fn get(connection: &mut PgConnection, file_id: i64) -> sqlx::Result<Op
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(file_id).fetch_optional(connection).await
 }
 
-/// The items of a file, in the order of their numbers.
-pub async fn items(connection: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Vec<Item>> {
+/// The items of a file, in the order of their numbers. One walk along the key of the attempts, with a look at each one's
+/// agreement: what it costs depends on the file and not on how many payers there are. Ends with the transaction.
+pub async fn items(tx: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Vec<Item>> {
+    let walk = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
+                SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off";
+    sqlx::raw_sql(walk).execute(&mut *tx).await?;
     sqlx::query_as(
         "SELECT a.order_no, a.agreement_no, g.account_no, g.account_name, a.amount
          FROM attempts a
@@ -196,7 +199,7 @@ pub async fn items(connection: &mut PgConnection, file: &RequestFile) -> sqlx::R
     .bind(file.run_id)
     .bind(&file.gateway)
     .bind(&file.bank_code)
-    .fetch_all(connection)
+    .fetch_all(tx)
     .await
 }
 

@@ -272,7 +272,7 @@ pub async fn analyze_plan(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// `P` and seven digits of the run: with lane and number an order number of 19 characters, letters and digits only,
 /// which every gateway's format can hold.
-fn order_prefix(run_id: i64) -> String {
+pub(super) fn order_prefix(run_id: i64) -> String {
     format!("P{run_id:07}")
 }
 
