@@ -184,13 +184,14 @@ pub async fn get(connection: &mut PgConnection, file_id: i64) -> sqlx::Result<Op
 /// agreement: what it costs depends on the file and not on how many payers there are. Ends with the transaction.
 pub async fn items(tx: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Vec<Item>> {
     let walk = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
-                SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off";
+                SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_material = off; SET LOCAL jit = off";
     sqlx::raw_sql(walk).execute(&mut *tx).await?;
     sqlx::query_as(
-        "SELECT a.order_no, a.agreement_no, g.account_no, g.account_name, a.amount
+        "SELECT a.order_no, a.agreement_no, a.amount,
+                CASE WHEN g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5 THEN g.account_no END AS account_no,
+                CASE WHEN g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5 THEN g.account_name END AS account_name
          FROM attempts a
          LEFT JOIN agreements g ON g.payer_id = a.payer_id AND g.agreement_no = a.agreement_no
-             AND g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5
          WHERE a.order_no BETWEEN $1 AND $2 AND a.run_id = $3 AND a.state = 'planned'
          ORDER BY a.order_no",
     )
