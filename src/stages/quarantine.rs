@@ -11,8 +11,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::aside::{self, Aside};
+pub use super::decider::Decider;
 use super::{Context, StageError, crash_point};
-use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode, short_text};
+use crate::contract::envelope::{NotUnderstood, NotUnderstoodCode};
 use crate::crypt::Purpose;
 use crate::store::quarantine::{self, Content, Decision, Entry, FailedReplay, Filter, NewDecision};
 use crate::store::{gates, messages, outbox};
@@ -20,31 +21,15 @@ use crate::store::{gates, messages, outbox};
 /// Entries decided on in one transaction, or read for one page of a bulk decision.
 pub const BATCH_MAX: i64 = 500;
 
-/// Who decides, and why.
-#[derive(Debug, Clone)]
-pub struct Decider {
-    by: String,
-    reason: String,
-}
-
-impl Decider {
-    pub fn new(by: &str, reason: &str) -> Result<Decider, StageError> {
-        for (name, text) in [("--by", by), ("--reason", reason)] {
-            short_text(text.trim()).map_err(|fault| StageError::Refused(format!("{name}: {fault}")))?;
-        }
-        Ok(Decider { by: by.trim().to_owned(), reason: reason.trim().to_owned() })
-    }
-
-    fn decision<'a>(&'a self, what: &'static str, outcome: &'a str, now: DateTime<Utc>) -> NewDecision<'a> {
-        NewDecision {
-            decided_at: now,
-            decided_by: &self.by,
-            reason: &self.reason,
-            what,
-            outcome,
-            mended: false,
-            fault: None,
-        }
+fn decision<'a>(decider: &'a Decider, what: &'static str, outcome: &'a str, now: DateTime<Utc>) -> NewDecision<'a> {
+    NewDecision {
+        decided_at: now,
+        decided_by: decider.by(),
+        reason: decider.reason(),
+        what,
+        outcome,
+        mended: false,
+        fault: None,
     }
 }
 
@@ -86,7 +71,7 @@ pub async fn look(ctx: &Context, quarantine_id: i64, decider: &Decider) -> Resul
     known(&mut tx, quarantine_id).await?;
     let bytes = open(ctx, quarantine::content(&mut tx, quarantine_id).await?)?;
     let now = ctx.clock.now();
-    quarantine::decide(&mut tx, &[quarantine_id], &decider.decision("look", "shown", now)).await?;
+    quarantine::decide(&mut tx, &[quarantine_id], &decision(decider, "look", "shown", now)).await?;
     tx.commit().await?;
     Ok(bytes.raw)
 }
@@ -149,7 +134,7 @@ impl Claim {
             Replayed::Understood(_) | Replayed::Decided(_) => None,
         };
         let outcome = answer.unwrap_or("not_understood");
-        let decision = NewDecision { mended, fault, ..decider.decision("replay", outcome, ctx.clock.now()) };
+        let decision = NewDecision { mended, fault, ..decision(decider, "replay", outcome, ctx.clock.now()) };
         // One statement, so one transaction: the decision and the state.
         quarantine::decide(&mut self.connection, &[self.quarantine_id], &decision).await?;
         Ok(replayed)
@@ -172,7 +157,7 @@ pub async fn discard(
     gates::digests(&mut tx, states.iter().filter_map(|(_, _, digest)| digest.as_deref())).await?;
     let (open, decided): (Vec<_>, Vec<_>) = states.into_iter().partition(|(_, state, _)| state == "open");
     let open: Vec<i64> = open.into_iter().map(|(id, ..)| id).collect();
-    quarantine::decide(&mut tx, &open, &decider.decision("discard", "discarded", ctx.clock.now())).await?;
+    quarantine::decide(&mut tx, &open, &decision(decider, "discard", "discarded", ctx.clock.now())).await?;
     tx.commit().await?;
     let mut decided: Vec<(i64, String)> = decided.into_iter().map(|(id, state, _)| (id, state)).collect();
     decided.sort_unstable();

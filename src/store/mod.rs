@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod declarations;
 pub mod discrepancies;
 pub mod enrolments;
+pub mod firings;
 pub mod gates;
 pub mod messages;
 pub mod online_orders;
@@ -20,6 +21,7 @@ pub mod ranges;
 pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
+pub mod run_decisions;
 pub mod runs;
 pub mod sealed_values;
 

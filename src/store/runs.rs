@@ -44,6 +44,12 @@ pub struct Run {
     pub skips: i64,
     pub withdrawn: i64,
     pub sequence: i64,
+    /// Why it waits, or waited, for a person; the run it was compared with; how many people must release it.
+    pub hold_reasons: Vec<String>,
+    pub compared_with: Option<i64>,
+    pub releases_needed: i16,
+    /// The decision to cancel it: nothing of it is sealed any more.
+    pub cancellation: Option<i64>,
 }
 
 /// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
@@ -131,12 +137,12 @@ pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run
     sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
 }
 
-/// Runs that still have something to be planned, sealed or handed over, oldest first. One of which all that is left waits
-/// for a person is not among them.
+/// Runs that still have something to be planned, sealed, handed over or cancelled, oldest first. One of which all that is
+/// left waits for a person is not among them.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT run_id FROM runs r
-         WHERE state IN ('planning', 'planned', 'sealed')
+         WHERE (state IN ('planning', 'planned', 'sealed') OR (state = 'held' AND cancellation IS NOT NULL))
            AND (NOT EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NOT NULL)
                 OR EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NULL
                                AND f.state NOT IN ('delivered', 'empty')))
@@ -286,6 +292,42 @@ pub async fn set_planned(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>)
     .await
 }
 
+/// The schedule's run before this one that went its way.
+pub async fn before(tx: &mut PgConnection, run: &Run) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "SELECT * FROM runs
+         WHERE schedule = $1 AND slot = $2 AND business_date < $3 AND planned_at IS NOT NULL AND state <> 'held' AND cancellation IS NULL
+         ORDER BY business_date DESC LIMIT 1",
+    )
+    .bind(&run.schedule)
+    .bind(run.slot)
+    .bind(run.business_date)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Planned, and waiting for as many people as are needed.
+pub async fn set_held(
+    tx: &mut PgConnection,
+    run_id: i64,
+    reasons: &[&str],
+    (compared_with, releases_needed): (Option<i64>, i16),
+    now: DateTime<Utc>,
+) -> sqlx::Result<Run> {
+    sqlx::query_as(
+        "UPDATE runs SET state = 'held', planned_at = $2, sequence = sequence + 1, hold_reasons = $3, compared_with = $4,
+                releases_needed = $5
+         WHERE run_id = $1 RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    .bind(reasons)
+    .bind(compared_with)
+    .bind(releases_needed)
+    .fetch_one(tx)
+    .await
+}
+
 pub async fn set_sealed(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Run> {
     sqlx::query_as(
         "UPDATE runs SET state = 'sealed', sealed_at = $2, sequence = sequence + 1,
@@ -352,6 +394,20 @@ pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc
     .bind(order_prefix(run_id + 1))
     .fetch_optional(tx)
     .await
+}
+
+/// Runs, newest first; all states, or one.
+pub async fn list(connection: &mut PgConnection, state: Option<&str>, limit: i64) -> sqlx::Result<Vec<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE $1::text IS NULL OR state = $1 ORDER BY run_id DESC LIMIT $2")
+        .bind(state)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+}
+
+/// The run, if there is one of this number.
+pub async fn find(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_optional(connection).await
 }
 
 /// How many request files a run has that hold items.
