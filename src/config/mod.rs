@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use crate::crypt::Algorithm;
 use crate::domain::calendar::Calendar;
-use crate::domain::hold::Thresholds;
 use crate::domain::insurance::{InsuranceType, Regions};
 use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
+use crate::domain::threshold::Thresholds;
 use crate::gateway::BankGateway;
 use crate::schedule::{CatchUp, Timetable};
 

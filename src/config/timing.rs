@@ -7,8 +7,8 @@ use chrono::{Datelike, NaiveDate, NaiveTime, Weekday};
 use super::Schedule;
 use super::sections::{CalendarSection, Check, RegionSection, ScheduleSection};
 use crate::domain::calendar::{Calendar, HolidayRule, YearCalendar};
-use crate::domain::hold::Thresholds;
 use crate::domain::insurance::InsuranceType;
+use crate::domain::threshold::Thresholds;
 use crate::schedule::timetable::dates;
 use crate::schedule::{CatchUp, Cron, Timetable};
 

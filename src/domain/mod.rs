@@ -5,7 +5,7 @@
 //! [`assessment`] fixes what special ones owe, [`order`] says what an online payment's report means, [`waiting`] what
 //! a message may wait for; [`eligibility`] says why somebody is skipped; [`outcome`] what a gateway's code means; [`discrepancy`]
 //! where our book and theirs disagree; [`account`] which sums must agree at the end of a day; [`calendar`] knows the
-//! workdays, [`hold`] which run a person has to look at first.
+//! workdays, [`threshold`] which run a person has to look at first.
 
 pub mod account;
 pub mod amount_setting;
@@ -15,11 +15,11 @@ pub mod calendar;
 pub mod declaration;
 pub mod discrepancy;
 pub mod eligibility;
-pub mod hold;
 pub mod identity;
 pub mod insurance;
 pub mod money;
 pub mod order;
 pub mod outcome;
 pub mod period;
+pub mod threshold;
 pub mod waiting;

@@ -11,7 +11,6 @@ use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::EventType;
 use crate::store::run_decisions::{self, DecisionKind};
-use crate::store::runs::Run;
 use crate::store::{gates, outbox, runs};
 
 /// Attempts withdrawn in one transaction: each has two events.
@@ -21,7 +20,7 @@ const RANGE_MAX: i64 = 5_000;
 #[derive(Debug)]
 pub enum Cancellation {
     /// From now on nothing of it is sealed.
-    Decided(Run),
+    Decided,
     Refused(NotCancelled),
 }
 
@@ -65,7 +64,7 @@ pub async fn decide(ctx: &Context, run_id: i64, decider: &Decider) -> Result<Can
     crash_point("cancel: before the decision");
     tx.commit().await?;
     crash_point("cancel: decided");
-    Ok(Cancellation::Decided(run))
+    Ok(Cancellation::Decided)
 }
 
 /// Carries out the decision, if there is one. `progress` hears how many attempts each range has withdrawn.

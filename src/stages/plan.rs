@@ -11,12 +11,12 @@ use sqlx::PgConnection;
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, firing, telling};
 use crate::contract::events::{Event, EventType};
-use crate::domain::hold::{Figures, HoldReason};
 use crate::domain::insurance::{AmountRule, CollectionRule, Region, Steps, Window};
 use crate::domain::money::Money;
 use crate::domain::period::Year;
+use crate::domain::threshold::{Figures, RunHoldReason};
 use crate::store::runs::{self, RangeRules, Run};
-use crate::store::{declarations, gates, outbox};
+use crate::store::{declarations, gates, outbox, run_decisions};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
 pub async fn fire(ctx: &Context, schedule: &str, business_date: NaiveDate) -> Result<i64, StageError> {
@@ -91,15 +91,15 @@ async fn close(ctx: &Context, tx: &mut PgConnection, run: &Run, causation: &str)
         ctx.settings.schedules.get(&run.schedule).map(|schedule| schedule.hold.clone()).unwrap_or_default();
     let figures =
         |run: &Run| Figures { valid_year: run.valid_year, attempts: run.attempts, attempts_total: run.attempts_total };
-    let last = runs::before(tx, run).await?;
+    let last = run_decisions::before(tx, run).await?;
     let reasons = thresholds.reasons(figures(run), last.as_ref().map(figures));
     if reasons.is_empty() {
         let run = runs::set_planned(tx, run.run_id, now).await?;
         return Ok(telling::run_changed(EventType::RunPlanned, &run, 0, causation, now));
     }
-    let reasons: Vec<&str> = reasons.into_iter().map(HoldReason::as_str).collect();
+    let reasons: Vec<&str> = reasons.into_iter().map(RunHoldReason::as_str).collect();
     let held_against = (last.as_ref().map(|last| last.run_id), thresholds.releases_needed());
-    let run = runs::set_held(tx, run.run_id, &reasons, held_against, now).await?;
+    let run = run_decisions::set_held(tx, run.run_id, &reasons, held_against, now).await?;
     Ok(telling::run_held(&run, last.as_ref(), causation, now))
 }
 

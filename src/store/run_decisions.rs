@@ -1,4 +1,4 @@
-//! What people decided on runs, and the states that follow from it.
+//! When runs wait for people, what people decided on them, and the states that follow from it.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -29,6 +29,42 @@ pub struct RunDecision {
     pub decided_by: String,
     pub reason: String,
     pub decided_at: DateTime<Utc>,
+}
+
+/// The schedule's run before this one that went its way.
+pub async fn before(tx: &mut PgConnection, run: &Run) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "SELECT * FROM runs
+         WHERE schedule = $1 AND slot = $2 AND business_date < $3 AND planned_at IS NOT NULL AND state <> 'held' AND cancellation IS NULL
+         ORDER BY business_date DESC LIMIT 1",
+    )
+    .bind(&run.schedule)
+    .bind(run.slot)
+    .bind(run.business_date)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Planned, and waiting for as many people as are needed.
+pub async fn set_held(
+    tx: &mut PgConnection,
+    run_id: i64,
+    reasons: &[&str],
+    (compared_with, releases_needed): (Option<i64>, i16),
+    now: DateTime<Utc>,
+) -> sqlx::Result<Run> {
+    sqlx::query_as(
+        "UPDATE runs SET state = 'held', planned_at = $2, sequence = sequence + 1, hold_reasons = $3, compared_with = $4,
+                releases_needed = $5
+         WHERE run_id = $1 RETURNING *",
+    )
+    .bind(run_id)
+    .bind(now)
+    .bind(reasons)
+    .bind(compared_with)
+    .bind(releases_needed)
+    .fetch_one(tx)
+    .await
 }
 
 /// The run, locked for a decision: nobody plans, seals or decides meanwhile.

@@ -54,6 +54,10 @@ pub struct Run {
 
 /// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
 pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    // Looked for first: an insert that meets a conflict has used a number up, and those who ask are many.
+    if let Some(run_id) = of_slot(tx, new).await? {
+        return Ok(run_id);
+    }
     let made: Option<i64> = sqlx::query_scalar(
         "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs,
                            tells_planned, state, created_at)
@@ -73,12 +77,7 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .fetch_optional(&mut *tx)
     .await?;
     let Some(run_id) = made else {
-        return sqlx::query_scalar("SELECT run_id FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
-            .bind(&new.schedule)
-            .bind(new.business_date)
-            .bind(new.slot)
-            .fetch_one(tx)
-            .await;
+        return of_slot(tx, new).await?.ok_or(sqlx::Error::RowNotFound);
     };
     sqlx::query(
         "INSERT INTO run_lanes (run_id, lane, gateway, bank_code)
@@ -91,6 +90,15 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .execute(tx)
     .await?;
     Ok(run_id)
+}
+
+async fn of_slot(tx: &mut PgConnection, new: &NewRun) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT run_id FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
+        .bind(&new.schedule)
+        .bind(new.business_date)
+        .bind(new.slot)
+        .fetch_optional(tx)
+        .await
 }
 
 /// Takes or renews the lease by the database's clock. `None`: another worker holds it.
@@ -288,42 +296,6 @@ pub async fn set_planned(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>)
     )
     .bind(run_id)
     .bind(now)
-    .fetch_one(tx)
-    .await
-}
-
-/// The schedule's run before this one that went its way.
-pub async fn before(tx: &mut PgConnection, run: &Run) -> sqlx::Result<Option<Run>> {
-    sqlx::query_as(
-        "SELECT * FROM runs
-         WHERE schedule = $1 AND slot = $2 AND business_date < $3 AND planned_at IS NOT NULL AND state <> 'held' AND cancellation IS NULL
-         ORDER BY business_date DESC LIMIT 1",
-    )
-    .bind(&run.schedule)
-    .bind(run.slot)
-    .bind(run.business_date)
-    .fetch_optional(tx)
-    .await
-}
-
-/// Planned, and waiting for as many people as are needed.
-pub async fn set_held(
-    tx: &mut PgConnection,
-    run_id: i64,
-    reasons: &[&str],
-    (compared_with, releases_needed): (Option<i64>, i16),
-    now: DateTime<Utc>,
-) -> sqlx::Result<Run> {
-    sqlx::query_as(
-        "UPDATE runs SET state = 'held', planned_at = $2, sequence = sequence + 1, hold_reasons = $3, compared_with = $4,
-                releases_needed = $5
-         WHERE run_id = $1 RETURNING *",
-    )
-    .bind(run_id)
-    .bind(now)
-    .bind(reasons)
-    .bind(compared_with)
-    .bind(releases_needed)
     .fetch_one(tx)
     .await
 }

@@ -17,20 +17,21 @@ pub struct Thresholds {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HoldReason {
+pub enum RunHoldReason {
     CountDeviates,
     SumDeviates,
     FirstOfYear,
 }
 
-impl HoldReason {
-    pub const ALL: [HoldReason; 3] = [HoldReason::CountDeviates, HoldReason::SumDeviates, HoldReason::FirstOfYear];
+impl RunHoldReason {
+    pub const ALL: [RunHoldReason; 3] =
+        [RunHoldReason::CountDeviates, RunHoldReason::SumDeviates, RunHoldReason::FirstOfYear];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            HoldReason::CountDeviates => "count_deviates",
-            HoldReason::SumDeviates => "sum_deviates",
-            HoldReason::FirstOfYear => "first_of_year",
+            RunHoldReason::CountDeviates => "count_deviates",
+            RunHoldReason::SumDeviates => "sum_deviates",
+            RunHoldReason::FirstOfYear => "first_of_year",
         }
     }
 }
@@ -45,18 +46,18 @@ pub struct Figures {
 
 impl Thresholds {
     /// Why a run has to wait; `last` is the schedule's run before it.
-    pub fn reasons(&self, run: Figures, last: Option<Figures>) -> Vec<HoldReason> {
+    pub fn reasons(&self, run: Figures, last: Option<Figures>) -> Vec<RunHoldReason> {
         let mut reasons = Vec::new();
         if let Some(last) = last {
             if deviates(self.count_percent, run.attempts.into(), last.attempts.into()) {
-                reasons.push(HoldReason::CountDeviates);
+                reasons.push(RunHoldReason::CountDeviates);
             }
             if deviates(self.sum_percent, run.attempts_total, last.attempts_total) {
-                reasons.push(HoldReason::SumDeviates);
+                reasons.push(RunHoldReason::SumDeviates);
             }
         }
         if self.first_of_year && last.is_none_or(|last| last.valid_year != run.valid_year) {
-            reasons.push(HoldReason::FirstOfYear);
+            reasons.push(RunHoldReason::FirstOfYear);
         }
         reasons
     }
@@ -82,7 +83,7 @@ mod tests {
 
     fn reasons(thresholds: &Thresholds, run: (i64, i64), last: Option<(i64, i64)>) -> Vec<&'static str> {
         let last = last.map(|(attempts, yuan)| figures(2026, attempts, yuan));
-        thresholds.reasons(figures(2026, run.0, run.1), last).into_iter().map(HoldReason::as_str).collect()
+        thresholds.reasons(figures(2026, run.0, run.1), last).into_iter().map(RunHoldReason::as_str).collect()
     }
 
     #[test]
@@ -107,6 +108,6 @@ mod tests {
         assert_eq!(reasons(&thresholds, (1, 1), None), ["first_of_year"]);
         assert_eq!(reasons(&thresholds, (1, 1), Some((1, 1))), [""; 0]);
         let last_year = Some(figures(2025, 1, 1));
-        assert_eq!(thresholds.reasons(figures(2026, 1, 1), last_year), [HoldReason::FirstOfYear]);
+        assert_eq!(thresholds.reasons(figures(2026, 1, 1), last_year), [RunHoldReason::FirstOfYear]);
     }
 }
