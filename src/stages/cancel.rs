@@ -10,8 +10,9 @@ use super::decider::Decider;
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::EventType;
+use crate::domain::attempt::Withdrawal;
 use crate::store::run_decisions::{self, DecisionKind};
-use crate::store::{gates, outbox, runs};
+use crate::store::{attempts, gates, outbox, runs};
 
 /// Attempts withdrawn in one transaction: each has two events.
 const RANGE_MAX: i64 = 5_000;
@@ -93,9 +94,10 @@ async fn cancel_next_range(
     let mut tx = ctx.begin().await?;
     gates::own(&mut tx).await?;
     lease.lock(ctx, &mut tx).await?;
-    let withdrawn = run_decisions::withdraw_cancelled(&mut tx, run.run_id, behind, RANGE_MAX).await?;
+    let planned = run_decisions::next_planned(&mut tx, run.run_id, behind, RANGE_MAX).await?;
+    let withdrawn = attempts::withdraw_items(&mut tx, &planned, Withdrawal::Cancelled).await?;
     let mut events: Vec<_> = withdrawn.iter().flat_map(|row| telling::withdrawn(row, &causation, now)).collect();
-    if withdrawn.is_empty() {
+    if planned.is_empty() {
         let run = run_decisions::set_cancelled(&mut tx, run.run_id, now).await?;
         events.push(telling::run_changed(EventType::RunCancelled, &run, 0, &causation, now));
     }
@@ -103,5 +105,5 @@ async fn cancel_next_range(
     crash_point("cancel: before commit");
     tx.commit().await?;
     progress(withdrawn.len() as i64);
-    Ok(withdrawn.last().map(|row| row.attempt.order_no.clone()))
+    Ok(planned.last().cloned())
 }

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::attempts::Withdrawn;
-use super::runs::Run;
+use super::runs::{Run, order_prefix};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,14 +131,21 @@ pub async fn set_cancellation(tx: &mut PgConnection, run_id: i64, decision_id: i
         .map(drop)
 }
 
-/// Withdraws the next of a run's planned attempts, those behind an order number, at most so many.
-pub async fn withdraw_cancelled(
-    tx: &mut PgConnection,
-    run_id: i64,
-    behind: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<Withdrawn>> {
-    sqlx::query_as(include_str!("sql/withdraw_cancelled.sql")).bind(run_id).bind(behind).bind(limit).fetch_all(tx).await
+/// The next of a run's planned attempts, those behind an order number, at most so many.
+pub async fn next_planned(tx: &mut PgConnection, run_id: i64, behind: &str, limit: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT order_no FROM attempts
+         WHERE run_id = $1 AND state = 'planned' AND order_no > $2 AND order_no >= $3 AND order_no < $4
+         ORDER BY order_no LIMIT $5",
+    )
+    .bind(run_id)
+    .bind(behind)
+    // By order number the run's attempts are one stretch of the primary key.
+    .bind(order_prefix(run_id))
+    .bind(order_prefix(run_id + 1))
+    .bind(limit)
+    .fetch_all(tx)
+    .await
 }
 
 /// Its last attempt is withdrawn.

@@ -161,7 +161,9 @@ pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>>
 }
 
 pub async fn any_unsealed(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL)").fetch_one(connection).await
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL AND state <> 'cancelled')")
+        .fetch_one(connection)
+        .await
 }
 
 /// The last payer of the next range of at most `limit` candidates, or `None` when all are judged.
@@ -286,7 +288,7 @@ pub async fn analyze_plan(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// `P` and seven digits of the run: with lane and number an order number of 19 characters, letters and digits only,
 /// which every gateway's format can hold.
-fn order_prefix(run_id: i64) -> String {
+pub(super) fn order_prefix(run_id: i64) -> String {
     format!("P{run_id:07}")
 }
 
