@@ -13,7 +13,7 @@ mod events;
 mod faults;
 mod files;
 mod guards;
-mod holds;
+mod held_runs;
 mod intake;
 mod interleavings;
 mod keys;
