@@ -12,15 +12,15 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("store", &["contract", "domain"], &["lapin", "csv::", ".begin(", ".commit(", ".rollback(", "\"BEGIN", "\"COMMIT"]),
     ("gateway", &["domain"], &["sqlx", "lapin", "tokio", "async ", "std::fs"]),
     ("broker", &[], &["sqlx"]),
-    ("schedule", &[], &["sqlx", "lapin", "tokio", "async "]),
+    ("schedule", &["domain"], &["sqlx", "lapin", "tokio", "async "]),
     (
         "stages",
-        &["broker", "clock", "config", "contract", "crypt", "domain", "gateway", "store"],
+        &["broker", "clock", "config", "contract", "crypt", "domain", "gateway", "schedule", "store"],
         &["lapin", "csv::", "sqlx::query", "SELECT ", "UPDATE ", "INSERT "],
     ),
     (
         "worker",
-        &["app", "broker", "clock", "config", "contract", "gateway", "schedule", "stages", "store"],
+        &["app", "broker", "clock", "config", "contract", "domain", "gateway", "schedule", "stages", "store"],
         &["sqlx::query", "lapin", "csv::"],
     ),
     (
@@ -34,6 +34,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
             "demo",
             "domain",
             "gateway",
+            "schedule",
             "stages",
             "store",
             "telemetry",
@@ -47,7 +48,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
         &[],
     ),
     ("app", &["broker", "clock", "config", "crypt", "embedded", "stages", "store"], &[]),
-    ("config", &["crypt", "domain", "gateway"], &["sqlx", "lapin", "tokio"]),
+    ("config", &["crypt", "domain", "gateway", "schedule"], &["sqlx", "lapin", "tokio"]),
     ("crypt", &[], &["sqlx", "lapin", "tokio"]),
     ("clock", &[], &["sqlx", "lapin", "tokio"]),
     ("embedded", &[], &["lapin"]),
@@ -57,8 +58,20 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
 ];
 
 /// Each knows nothing of the others; what they share is in `aside`, `firing`, `lease` and `telling`.
-const STAGES: [&str; 9] =
-    ["intake", "plan", "seal", "deliver", "reconcile", "publish", "quarantine", "rebuild", "rekey"];
+const STAGES: [&str; 12] = [
+    "fire",
+    "intake",
+    "plan",
+    "release",
+    "cancel",
+    "seal",
+    "deliver",
+    "reconcile",
+    "publish",
+    "quarantine",
+    "rebuild",
+    "rekey",
+];
 const LINES_MAX: usize = 450;
 
 /// The sources with their module, comments and unit tests left out.
@@ -247,6 +260,8 @@ fn keys_of(prefix: &str, text: &str) -> BTreeMap<String, bool> {
             above = true;
         } else if let Some(name) = line.strip_prefix('[') {
             section = format!("{}.", name.trim_end_matches(']'));
+        } else if line.starts_with(' ') || line == "]" {
+            // Within a list.
         } else if let Some((key, _)) = line.split_once(" = ") {
             let named = comments.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
             keys.insert(format!("{prefix}{section}{key}"), above || named);
@@ -262,7 +277,7 @@ fn every_setting_is_explained_where_it_stands() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     let mut keys = keys_of("", &read(&root.join("default.toml")));
-    for folder in ["regions", "gateways"] {
+    for folder in ["regions", "calendar", "gateways"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy();

@@ -82,6 +82,9 @@ struct RunReport {
     attempts_total: String,
     skips: std::collections::BTreeMap<String, i64>,
     withdrawn: i64,
+    /// Why it waits for a person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hold_reasons: Vec<String>,
     files: Vec<FileReport>,
     events_published: usize,
 }
@@ -99,8 +102,8 @@ struct FileReport {
     held_reason: Option<String>,
 }
 
-pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, json: bool) -> Result<(), Failure> {
-    let date = date.unwrap_or_else(|| ctx.clock.business_date());
+/// For a nominal date.
+pub(super) async fn run(ctx: Context, schedule: &str, date: chrono::NaiveDate, json: bool) -> Result<(), Failure> {
     let run_id = worker::runs::run_now(&ctx, schedule, date, &mut |_, _| ()).await?;
     let events_published = publish(&ctx).await;
     let mut connection = ctx.pool.acquire().await.map_err(anyhow::Error::from)?;
@@ -122,6 +125,7 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
         })
         .collect();
     let held = files.iter().filter(|file| file.held_reason.is_some()).count();
+    let hold_reasons = if run.state == "held" { run.hold_reasons } else { Vec::new() };
     let report = RunReport {
         run_id,
         schedule: run.schedule,
@@ -132,6 +136,7 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
         attempts_total: run.attempts_total.to_string(),
         skips,
         withdrawn: run.withdrawn,
+        hold_reasons,
         files,
         events_published,
     };
@@ -152,6 +157,13 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
         if report.withdrawn > 0 {
             println!("{} attempts withdrawn before their file was sealed", report.withdrawn);
         }
+        if !report.hold_reasons.is_empty() {
+            println!(
+                "held for a person: {}; see `pikou run show {id}`, then `pikou run release {id}` or `cancel {id}`",
+                report.hold_reasons.join(", "),
+                id = report.run_id
+            );
+        }
         for file in &report.files {
             println!("  {} {} items, {} yuan, {}", file.path, file.items, file.total, file.state);
             if let Some(reason) = &file.held_reason {
@@ -159,7 +171,12 @@ pub async fn run(ctx: Context, schedule: &str, date: Option<chrono::NaiveDate>, 
             }
         }
     }
-    if held > 0 { Err(Failure::Bad) } else { Ok(()) }
+    match report.state.as_str() {
+        "held" => Err(Failure::Held),
+        "cancelled" => Err(Failure::Cancelled),
+        _ if held > 0 => Err(Failure::Bad),
+        _ => Ok(()),
+    }
 }
 
 /// Where a file is handed over, or its name alone where its bank is no longer configured.

@@ -1,7 +1,7 @@
 //! What people type. Each file is a group of commands: it asks, shows progress and prints; rules are elsewhere.
 //!
 //! Documents go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
-//! 3 input refused.
+//! 3 input refused, 4 the run waits for a person, 5 the run is cancelled.
 
 mod account;
 mod by;
@@ -14,6 +14,8 @@ mod messages;
 mod print;
 mod publish;
 mod rebuild;
+mod runs;
+mod schedule;
 mod serve;
 
 use std::future::Future;
@@ -60,14 +62,12 @@ enum Command {
     /// What pikou tells the world
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Fire a schedule for a day and hand its request files over; firing again finds the same run
-    Run {
-        /// Its name in the settings (`pikou config` shows them), e.g. beijing_resident_pension
-        schedule: String,
-        /// Nominal business date, yyyy-mm-dd [default: today in Asia/Shanghai]
-        #[arg(long)]
-        date: Option<chrono::NaiveDate>,
-    },
+    /// Fire a schedule for a day and hand its request files over; firing again finds the same run. Or look at runs, and
+    /// decide on them
+    Run(runs::RunArgs),
+    /// When schedules fire
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Apply a bank's result file
     Reconcile {
         file: PathBuf,
@@ -112,6 +112,12 @@ pub enum Failure {
     /// The input was refused; what is to be said about it has been printed.
     #[error("refused")]
     Refused,
+    /// The run waits for a person; that has been printed.
+    #[error("held")]
+    Held,
+    /// The run is cancelled, and so is its slot; that has been printed.
+    #[error("cancelled")]
+    Cancelled,
     /// The work was done and the result is bad; it has been printed.
     #[error("failed")]
     Bad,
@@ -125,12 +131,14 @@ impl Failure {
             Failure::Config(_) | Failure::Usage(_) => 2,
             Failure::Stage(StageError::Refused(_)) => 2,
             Failure::Refused => 3,
+            Failure::Held => 4,
+            Failure::Cancelled => 5,
             Failure::App(_) | Failure::Stage(_) | Failure::Bad | Failure::Other(_) => 1,
         }
     }
 
     fn is_said(&self) -> bool {
-        matches!(self, Failure::Refused | Failure::Bad)
+        matches!(self, Failure::Refused | Failure::Held | Failure::Cancelled | Failure::Bad)
     }
 }
 
@@ -174,9 +182,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
             publish::publish(&settings, &file, mode, json).await
         }
         Command::Events(command) => events::events(&settings, command, json).await,
-        Command::Run { schedule, date } => {
-            with_app(settings, async |ctx| commands::run(ctx, &schedule, date, json).await).await
-        }
+        Command::Run(args) => with_app(settings, async |ctx| runs::runs(ctx, args, json).await).await,
+        Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
         }

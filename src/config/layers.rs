@@ -12,6 +12,10 @@ const REGIONS: &[(&str, &str)] = &[
     ("beijing", include_str!("../../config/regions/beijing.toml")),
     ("guizhou", include_str!("../../config/regions/guizhou.toml")),
 ];
+const CALENDARS: &[(&str, &str)] = &[
+    ("2025", include_str!("../../config/calendar/2025.toml")),
+    ("2026", include_str!("../../config/calendar/2026.toml")),
+];
 const GATEWAYS: &[(&str, &str)] = &[
     ("bank", include_str!("../../config/gateways/bank.toml")),
     ("alipay", include_str!("../../config/gateways/alipay.toml")),
@@ -88,7 +92,7 @@ pub fn shipped_keys() -> Vec<String> {
 fn shipped() -> Table {
     let parse = |text: &str| text.parse::<Table>().expect("the shipped settings are TOML");
     let mut tree = parse(DEFAULT);
-    for (section, files) in [("regions", REGIONS), ("gateways", GATEWAYS)] {
+    for (section, files) in [("regions", REGIONS), ("calendar", CALENDARS), ("gateways", GATEWAYS)] {
         let tables = files.iter().map(|(name, text)| ((*name).to_owned(), Value::Table(parse(text))));
         tree.insert(section.into(), Value::Table(tables.collect()));
     }

@@ -4,17 +4,21 @@
 mod layers;
 mod rules;
 mod sections;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::crypt::Algorithm;
+use crate::domain::calendar::Calendar;
 use crate::domain::insurance::{InsuranceType, Regions};
 use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
+use crate::domain::threshold::Thresholds;
 use crate::gateway::{BankGateway, Destination, UnionpayFile};
+use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, shipped_keys};
 pub use sections::{Broker, Database, Events, Intake, Log, Results, RunSettings};
@@ -41,6 +45,7 @@ pub struct Settings {
     pub cycles: BTreeMap<InsuranceType, Cycle>,
     pub regions: Regions,
     pub schedules: BTreeMap<String, Schedule>,
+    pub calendar: Calendar,
     pub bank: BankGateway,
     /// UnionPay's batch, where a merchant is configured.
     pub unionpay: Option<UnionpayFile>,
@@ -57,8 +62,9 @@ pub struct Schedule {
     pub name: String,
     pub insurance_type: InsuranceType,
     pub region: String,
-    /// Each with seconds, as the cron library reads them; Asia/Shanghai.
-    pub cron: Vec<cron::Schedule>,
+    pub timetable: Timetable,
+    pub catch_up: CatchUp,
+    pub hold: Thresholds,
     pub slot: i16,
     pub enabled: bool,
 }

@@ -1,12 +1,10 @@
-//! What is configured of types, regions, channels and schedules, checked: a mistake names its key.
+//! What is configured of types, regions and channels, checked: a mistake names its key.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
-use super::Schedule;
-use super::sections::{ChannelSection, Check, RegionSection, RuleSection, ScheduleSection};
+use super::sections::{ChannelSection, Check, RegionSection, RuleSection};
 use crate::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Region, Regions, Steps};
 use crate::domain::money::Money;
 use crate::domain::order::{Channel, Channels, Method};
@@ -135,50 +133,4 @@ pub(super) fn channels(sections: &BTreeMap<String, ChannelSection>, check: &mut 
         channels.insert(name.clone(), Channel { self_only: section.self_only, methods });
     }
     channels
-}
-
-pub(super) fn schedules(
-    sections: &BTreeMap<String, ScheduleSection>,
-    regions: &BTreeMap<String, RegionSection>,
-    check: &mut Check<'_>,
-) -> BTreeMap<String, Schedule> {
-    let mut schedules = BTreeMap::new();
-    for (name, section) in sections {
-        let key = format!("schedules.{name}");
-        let region = regions.get(&section.region);
-        check.that(region.is_some(), &format!("{key}.region"), "there is no such region");
-        let collected = region.is_none_or(|region| region.insurance.contains_key(&section.insurance_type));
-        check.that(collected, &format!("{key}.insurance_type"), "the region does not collect it");
-        let rule = region.and_then(|region| region.insurance.get(&section.insurance_type));
-        let by_runs = rule.is_none_or(|rule| !["fixed", "base_rate"].contains(&rule.rule.as_str()));
-        check.that(by_runs, &format!("{key}.insurance_type"), "runs do not collect by rule = fixed or base_rate yet");
-        check.that((1..=99).contains(&section.slot), &format!("{key}.slot"), "must be 1 to 99");
-        let mut cron = Vec::new();
-        for line in &section.cron {
-            let parsed = five_fields(line);
-            check.that(
-                parsed.is_some(),
-                &format!("{key}.cron"),
-                "needs minute, hour, day, month and weekday (by name), e.g. \"0 9 15 4-11 *\"",
-            );
-            cron.extend(parsed);
-        }
-        let schedule = Schedule {
-            name: name.clone(),
-            insurance_type: InsuranceType(section.insurance_type.clone()),
-            region: section.region.clone(),
-            cron,
-            slot: section.slot,
-            enabled: section.enabled,
-        };
-        schedules.insert(name.clone(), schedule);
-    }
-    schedules
-}
-
-/// The library wants seconds in front, and numbers weekdays from 1 = Sunday, which is not what people mean by `1`.
-fn five_fields(line: &str) -> Option<cron::Schedule> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let by_name = fields.get(4).is_some_and(|weekday| !weekday.bytes().any(|b| b.is_ascii_digit()));
-    (fields.len() == 5 && by_name).then(|| cron::Schedule::from_str(&format!("0 {line}")).ok()).flatten()
 }

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::Settings;
-use super::rules::{channels, cycles, regions, schedules};
+use super::rules::{channels, cycles, regions};
+use super::timing::{calendar, schedules};
 use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
@@ -30,6 +31,7 @@ pub(super) struct Tree {
     insurance_types: BTreeMap<String, String>,
     channels: BTreeMap<String, ChannelSection>,
     schedules: BTreeMap<String, ScheduleSection>,
+    calendar: BTreeMap<String, CalendarSection>,
     regions: BTreeMap<String, RegionSection>,
     gateways: Gateways,
 }
@@ -109,9 +111,44 @@ pub struct Log {
 pub(super) struct ScheduleSection {
     pub insurance_type: String,
     pub region: String,
+    #[serde(default)]
     pub cron: Vec<String>,
+    #[serde(default)]
+    pub days: Vec<String>,
+    pub time: Option<String>,
+    pub holiday_rule: Option<String>,
+    pub cut_off: Option<String>,
+    pub catch_up: Option<String>,
+    pub hold: Option<HoldSection>,
     pub slot: i16,
     pub enabled: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HoldSection {
+    pub count_percent: Option<u32>,
+    pub sum_percent: Option<u32>,
+    #[serde(default)]
+    pub first_of_year: bool,
+    #[serde(default)]
+    pub two_people: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CalendarSection {
+    pub source: String,
+    pub holidays: Vec<HolidaySection>,
+    pub workdays: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HolidaySection {
+    pub name: String,
+    pub from: String,
+    pub to: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -225,6 +262,7 @@ impl Tree {
         let cycles = cycles(&self.insurance_types, &mut check);
         let regions = regions(&self.regions, &cycles, &mut check);
         let schedules = schedules(&self.schedules, &self.regions, &mut check);
+        let calendar = calendar(&self.calendar, &mut check);
         let channels = channels(&self.channels, &mut check);
         let online = [
             (Gateway::Alipay, &self.gateways.alipay.codes),
@@ -268,6 +306,7 @@ impl Tree {
             cycles,
             regions,
             schedules,
+            calendar,
             bank,
             unionpay,
             codes,

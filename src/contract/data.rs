@@ -293,6 +293,20 @@ pub struct RunData {
     pub withdrawn: i64,
     #[schemars(schema_with = "count")]
     pub files: i64,
+    /// `run.held`: why it waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "hold_reasons")]
+    pub hold_reasons: Option<Vec<String>>,
+    /// `run.held`: the schedule's run before it, with its figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number")]
+    pub last_run_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "count")]
+    pub last_attempts: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "money")]
+    pub last_attempts_total: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

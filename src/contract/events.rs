@@ -69,6 +69,8 @@ event_types! {
     PaymentRecorded = "payment.recorded": Payment [],
     PaymentFailed = "payment.failed": Order ["code"],
     RunPlanned = "run.planned": Run [],
+    RunHeld = "run.held": Run ["hold_reasons"],
+    RunCancelled = "run.cancelled": Run [],
     RunSealed = "run.sealed": Run [],
     RunSent = "run.sent": Run [],
     RunClosed = "run.closed": Run [],
@@ -88,7 +90,7 @@ pub struct Event {
     pub subject: Subject,
     /// 1, 2, 3 … for each subject: a consumer orders by it, ignores what is older and sees what it has missed.
     pub sequence: i64,
-    /// What caused it: `message:<source>/<id>`, `run:<id>`, `result_file:<id>#<line>`, `time`.
+    /// What caused it: `message:<source>/<id>`, `run:<id>`, `run_decision:<id>`, `result_file:<id>#<line>`, `time`.
     pub causation: String,
     pub time: DateTime<Utc>,
     pub data: Data,

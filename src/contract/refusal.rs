@@ -94,6 +94,12 @@ refusal_codes! {
     NotDue = "not_due",
         "尚未到批扣日期",
         "The date of this run has not come yet.";
+    NotARunDate = "not_a_run_date",
+        "该日期不是批扣计划的批扣日期",
+        "The schedule has no run on this date.";
+    CalendarMissing = "calendar_missing",
+        "该年度的节假日安排尚未配置",
+        "The business calendar of that year is not configured yet.";
 }
 
 #[cfg(test)]

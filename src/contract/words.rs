@@ -15,6 +15,7 @@ use crate::domain::eligibility::SkipReason;
 use crate::domain::identity::PayerId;
 use crate::domain::order::{Gateway, Method, ReportOutcome};
 use crate::domain::outcome::OutcomeClass;
+use crate::domain::threshold::RunHoldReason;
 
 /// Of an enrolment; an agreement is never suspended.
 pub const ENROLMENT_STATUSES: [&str; 3] = ["active", "suspended", "ended"];
@@ -122,7 +123,9 @@ fields! {
     outcome_class = one_of(OutcomeClass::ALL.into_iter().filter(|class| *class != OutcomeClass::Success).map(OutcomeClass::as_str));
     skip_reason = one_of(SkipReason::ALL.into_iter().map(SkipReason::as_str));
     /// Of its events; between `sent` and `closed` a run is settling, of which none tells.
-    run_state = one_of(["planned", "sealed", "sent", "closed"]);
+    run_state = one_of(["planned", "held", "cancelled", "sealed", "sent", "closed"]);
+    /// Of a run: what is out of the ordinary about it.
+    hold_reasons = json_schema!({"type": "array", "minItems": 1, "items": one_of(RunHoldReason::ALL.into_iter().map(RunHoldReason::as_str))});
     file_refusal = one_of(["malformed", "totals_differ", "wrong_file"]);
     discrepancy_kind = one_of(DiscrepancyKind::ALL.into_iter().map(DiscrepancyKind::as_str));
     message_code = one_of(refusal_codes().into_iter().chain(quarantine_codes()));

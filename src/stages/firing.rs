@@ -3,15 +3,62 @@
 use chrono::NaiveDate;
 
 use crate::config::Settings;
+use crate::domain::calendar::NoCalendar;
 use crate::domain::insurance::{CollectionRule, Region};
 use crate::domain::period::Period;
+use crate::schedule::{Ambiguous, Firing};
 use crate::store::runs::NewRun;
+
+pub use crate::domain::calendar::SHIFT_DAYS_MAX;
 
 /// What a schedule collects and by which rule; `None` where it is not configured.
 pub fn rule<'s>(settings: &'s Settings, schedule: &str) -> Option<(&'s Region, &'s CollectionRule)> {
     let schedule = settings.schedules.get(schedule)?;
     let region = settings.regions.0.iter().find(|region| region.name == schedule.region)?;
     Some((region, region.rule(&schedule.insurance_type)?))
+}
+
+/// Why a date is not one on which a schedule's run may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotARunDate {
+    #[error("the run is due on {0}")]
+    NotDue(NaiveDate),
+    #[error("{0} is neither a nominal nor a shifted date of the schedule")]
+    NotADate(NaiveDate),
+    #[error("several runs are shifted to this date; name the nominal one: {}", .0.iter().map(NaiveDate::to_string).collect::<Vec<_>>().join(", "))]
+    Several(Vec<NaiveDate>),
+    #[error(transparent)]
+    NoCalendar(#[from] NoCalendar),
+}
+
+impl NotARunDate {
+    pub fn code(&self) -> &'static str {
+        match self {
+            NotARunDate::NotDue(_) => "not_due",
+            NotARunDate::NotADate(_) | NotARunDate::Several(_) => "not_a_run_date",
+            NotARunDate::NoCalendar(_) => "calendar_missing",
+        }
+    }
+}
+
+/// The firing that somebody means who asks for a run: by its nominal date, or by the one that the calendar shifts it to.
+/// It must be due by now, wherever it is shifted to.
+pub fn asked_for(
+    settings: &Settings,
+    schedule: &str,
+    date: NaiveDate,
+    today: NaiveDate,
+) -> Result<Firing, NotARunDate> {
+    let found = settings.schedules.get(schedule).map(|schedule| schedule.timetable.find(date, &settings.calendar));
+    match found {
+        Some(Ok(Ok(Some(firing)))) if firing.at.date() <= today => Ok(firing),
+        Some(Ok(Ok(Some(firing)))) => Err(NotARunDate::NotDue(firing.at.date())),
+        Some(Ok(Err(Ambiguous(nominal)))) => Err(NotARunDate::Several(nominal)),
+        // What is to come is to come, whether it is a date of the schedule or not.
+        Some(_) if date > today => Err(NotARunDate::NotDue(date)),
+        Some(Err(missing)) => Err(missing.into()),
+        Some(Ok(Ok(None))) | None => Err(NotARunDate::NotADate(date)),
+    }
 }
 
 /// The run of a schedule's nominal date; the slot is the schedule's own where none is given.

@@ -4,7 +4,10 @@
 //! | stage | takes | leaves |
 //! |---|---|---|
 //! | [`intake`] | messages; time, when a wait has ended | facts, declarations, online orders, answers |
-//! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons |
+//! | [`fire`] | time, when a schedule is due | a run to be planned, or why there is none |
+//! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons; or one that waits for a person |
+//! | [`release`] | a run that waits | a planned one, by a person's decision |
+//! | [`cancel`] | a run that is not sealed | none of its attempts, by a person's decision |
 //! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
@@ -27,8 +30,10 @@ use crate::store::{self, Family, gates};
 
 mod abreast;
 pub mod aside;
+pub mod cancel;
 pub mod decider;
 pub mod deliver;
+pub mod fire;
 pub mod firing;
 pub mod intake;
 pub mod lease;
@@ -38,6 +43,7 @@ pub mod quarantine;
 pub mod rebuild;
 pub mod reconcile;
 pub mod rekey;
+pub mod release;
 pub mod seal;
 pub mod telling;
 

@@ -1,20 +1,22 @@
 //! A firing becomes a run: for each candidate an attempt, or one reason why not.
 //!
-//! In: a schedule and the nominal date of its firing. Out: a run that is `planned`. Called when a schedule fires and
-//! by `pikou run`.
+//! In: a schedule and the nominal date of its firing. Out: a run that is `planned`, or `held` where it trips a threshold of
+//! its schedule. Called when a schedule fires and by `pikou run`.
 //! *Commits:* once to make the run, then once for each range of payers, then once to close the plan.
 //! *If it dies:* the run says through which payer it is planned, and the next worker goes on behind that one.
 
 use chrono::NaiveDate;
+use sqlx::PgConnection;
 
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, firing, telling};
-use crate::contract::events::EventType;
+use crate::contract::events::{Event, EventType};
 use crate::domain::insurance::{AmountRule, CollectionRule, Region, Steps, Window};
 use crate::domain::money::Money;
 use crate::domain::period::Year;
+use crate::domain::threshold::{Figures, RunHoldReason};
 use crate::store::runs::{self, RangeRules, Run};
-use crate::store::{declarations, gates, outbox};
+use crate::store::{declarations, gates, outbox, run_decisions};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
 pub async fn fire(ctx: &Context, schedule: &str, business_date: NaiveDate) -> Result<i64, StageError> {
@@ -51,13 +53,12 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
     let mut tx = ctx.begin().await?;
     gates::own(&mut tx).await?;
     let run = lease.lock(ctx, &mut tx).await?;
-    if run.state != "planning" {
+    if run.state != "planning" || run.cancellation.is_some() {
         return Ok(None);
     }
     let causation = format!("run:{}", run.run_id);
     let Some(range_end) = runs::range_end(&mut tx, &run, ctx.settings.run.range_max).await? else {
-        let run = runs::set_planned(&mut tx, run.run_id, now).await?;
-        let event = telling::run_changed(EventType::RunPlanned, &run, 0, &causation, now);
+        let event = close(ctx, &mut tx, &run, &causation).await?;
         outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
         crash_point("plan: before commit");
         tx.commit().await?;
@@ -81,6 +82,25 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
     }
     tx.commit().await?;
     Ok(Some(Run { candidates: run.candidates + planned.candidates, ..run }))
+}
+
+/// The plan is whole: the run goes on, or waits for a person to look at it.
+async fn close(ctx: &Context, tx: &mut PgConnection, run: &Run, causation: &str) -> Result<Event, StageError> {
+    let now = ctx.clock.now();
+    let thresholds =
+        ctx.settings.schedules.get(&run.schedule).map(|schedule| schedule.hold.clone()).unwrap_or_default();
+    let figures =
+        |run: &Run| Figures { valid_year: run.valid_year, attempts: run.attempts, attempts_total: run.attempts_total };
+    let last = run_decisions::before(tx, run).await?;
+    let reasons = thresholds.reasons(figures(run), last.as_ref().map(figures));
+    if reasons.is_empty() {
+        let run = runs::set_planned(tx, run.run_id, now).await?;
+        return Ok(telling::run_changed(EventType::RunPlanned, &run, 0, causation, now));
+    }
+    let reasons: Vec<&str> = reasons.into_iter().map(RunHoldReason::as_str).collect();
+    let held_against = (last.as_ref().map(|last| last.run_id), thresholds.releases_needed());
+    let run = run_decisions::set_held(tx, run.run_id, &reasons, held_against, now).await?;
+    Ok(telling::run_held(&run, last.as_ref(), causation, now))
 }
 
 fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run) -> RangeRules {

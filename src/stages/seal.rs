@@ -50,7 +50,8 @@ async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
     let mut tx = ctx.begin().await?;
     gates::own(&mut tx).await?;
     let run = lease.lock(ctx, &mut tx).await?;
-    if run.state != "planned" {
+    // One that is being cancelled is not sealed any more.
+    if run.state != "planned" || run.cancellation.is_some() {
         return Ok(run);
     }
     let causation = format!("run:{}", run.run_id);

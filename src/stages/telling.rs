@@ -139,27 +139,48 @@ pub fn request_file_delivered(file: &RequestFile, causation: &str, now: DateTime
 
 /// A run's event with its counts and sums.
 pub fn run_changed(kind: EventType, run: &Run, files: i64, causation: &str, now: DateTime<Utc>) -> Event {
+    run_event(kind, run, run_data(run, files), causation, now)
+}
+
+/// A run waits for a person: why, and the figures of the run that it was compared with.
+pub fn run_held(run: &Run, last: Option<&Run>, causation: &str, now: DateTime<Utc>) -> Event {
+    let data = RunData {
+        hold_reasons: Some(run.hold_reasons.clone()),
+        last_run_id: last.map(|last| last.run_id),
+        last_attempts: last.map(|last| last.attempts),
+        last_attempts_total: last.map(|last| wire_sum(last.attempts_total)),
+        ..run_data(run, 0)
+    };
+    run_event(EventType::RunHeld, run, data, causation, now)
+}
+
+fn run_event(kind: EventType, run: &Run, data: RunData, causation: &str, now: DateTime<Utc>) -> Event {
     Event {
         kind,
         subject: Subject::Run(run.run_id),
         sequence: run.sequence,
         causation: causation.to_owned(),
         time: now,
-        data: Data::Run(RunData {
-            run_id: run.run_id,
-            schedule: run.schedule.clone(),
-            business_date: run.business_date.to_string(),
-            slot: run.slot,
-            insurance_type: run.insurance_type.clone(),
-            period_from: run.period_from.clone(),
-            period_to: run.period_to.clone(),
-            state: run.state.clone(),
-            candidates: run.candidates,
-            attempts: run.attempts,
-            attempts_total: run.attempts_total.to_string(),
-            skips: run.skips,
-            withdrawn: run.withdrawn,
-            files,
-        }),
+        data: Data::Run(data),
+    }
+}
+
+fn run_data(run: &Run, files: i64) -> RunData {
+    RunData {
+        run_id: run.run_id,
+        schedule: run.schedule.clone(),
+        business_date: run.business_date.to_string(),
+        slot: run.slot,
+        insurance_type: run.insurance_type.clone(),
+        period_from: run.period_from.clone(),
+        period_to: run.period_to.clone(),
+        state: run.state.clone(),
+        candidates: run.candidates,
+        attempts: run.attempts,
+        attempts_total: run.attempts_total.to_string(),
+        skips: run.skips,
+        withdrawn: run.withdrawn,
+        files,
+        ..RunData::default()
     }
 }

@@ -25,8 +25,8 @@ pub async fn withdraw_outdated_of_payers(tx: &mut PgConnection, payers: &[&str])
     sqlx::query_as(AssertSqlSafe(OF_PAYERS.as_str())).bind(payers).fetch_all(tx).await
 }
 
-/// Items that the bank's file cannot hold, or whose agreement has gone to another bank: their attempts are withdrawn before
-/// the file is sealed, their declarations are payable again.
+/// Items that the bank's file cannot hold, or whose agreement has gone to another bank, or whose run is cancelled: their
+/// attempts are withdrawn before the file is sealed, their declarations are payable again.
 pub async fn withdraw_items(
     tx: &mut PgConnection,
     order_nos: &[String],

@@ -12,6 +12,7 @@ pub mod declarations;
 pub mod discrepancies;
 pub mod enrolments;
 pub mod file_decisions;
+pub mod firings;
 pub mod gates;
 pub mod messages;
 pub mod online_orders;
@@ -21,6 +22,7 @@ pub mod ranges;
 pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
+pub mod run_decisions;
 pub mod runs;
 pub mod sealed_values;
 

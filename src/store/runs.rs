@@ -44,10 +44,20 @@ pub struct Run {
     pub skips: i64,
     pub withdrawn: i64,
     pub sequence: i64,
+    /// Why it waits, or waited, for a person; the run it was compared with; how many people must release it.
+    pub hold_reasons: Vec<String>,
+    pub compared_with: Option<i64>,
+    pub releases_needed: i16,
+    /// The decision to cancel it: nothing of it is sealed any more.
+    pub cancellation: Option<i64>,
 }
 
 /// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
 pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    // Looked for first: an insert that meets a conflict has used a number up, and those who ask are many.
+    if let Some(run_id) = of_slot(tx, new).await? {
+        return Ok(run_id);
+    }
     let made: Option<i64> = sqlx::query_scalar(
         "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs,
                            tells_planned, state, created_at)
@@ -67,12 +77,7 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .fetch_optional(&mut *tx)
     .await?;
     let Some(run_id) = made else {
-        return sqlx::query_scalar("SELECT run_id FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
-            .bind(&new.schedule)
-            .bind(new.business_date)
-            .bind(new.slot)
-            .fetch_one(tx)
-            .await;
+        return of_slot(tx, new).await?.ok_or(sqlx::Error::RowNotFound);
     };
     sqlx::query(
         "INSERT INTO run_lanes (run_id, lane, gateway, bank_code)
@@ -85,6 +90,15 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .execute(tx)
     .await?;
     Ok(run_id)
+}
+
+async fn of_slot(tx: &mut PgConnection, new: &NewRun) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT run_id FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
+        .bind(&new.schedule)
+        .bind(new.business_date)
+        .bind(new.slot)
+        .fetch_optional(tx)
+        .await
 }
 
 /// Takes or renews the lease by the database's clock. `None`: another worker holds it.
@@ -131,12 +145,12 @@ pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run
     sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
 }
 
-/// Runs that still have something to be planned, sealed or handed over, oldest first. One of which all that is left waits
-/// for a person is not among them.
+/// Runs that still have something to be planned, sealed, handed over or cancelled, oldest first. One of which all that is
+/// left waits for a person is not among them.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT run_id FROM runs r
-         WHERE state IN ('planning', 'planned', 'sealed')
+         WHERE (state IN ('planning', 'planned', 'sealed') OR (state = 'held' AND cancellation IS NOT NULL))
            AND (NOT EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NOT NULL)
                 OR EXISTS (SELECT FROM request_files f WHERE f.run_id = r.run_id AND f.held_reason IS NULL
                                AND f.state NOT IN ('delivered', 'empty')))
@@ -147,7 +161,9 @@ pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>>
 }
 
 pub async fn any_unsealed(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL)").fetch_one(connection).await
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL AND state <> 'cancelled')")
+        .fetch_one(connection)
+        .await
 }
 
 /// The last payer of the next range of at most `limit` candidates, or `None` when all are judged.
@@ -352,6 +368,20 @@ pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc
     .bind(order_prefix(run_id + 1))
     .fetch_optional(tx)
     .await
+}
+
+/// Runs, newest first; all states, or one.
+pub async fn list(connection: &mut PgConnection, state: Option<&str>, limit: i64) -> sqlx::Result<Vec<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE $1::text IS NULL OR state = $1 ORDER BY run_id DESC LIMIT $2")
+        .bind(state)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+}
+
+/// The run, if there is one of this number.
+pub async fn find(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_optional(connection).await
 }
 
 /// How many request files a run has that hold items.

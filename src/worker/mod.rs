@@ -33,7 +33,7 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
         None => return Ok(()),
         Some(prepared) => prepared?,
     }
-    let mut firings = runs::Firings::since_midnight(ctx);
+    let mut firings = runs::Firings::default();
     let mut inboxes = inboxes::Inboxes::default();
     let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
     let (consumed, drained, (), (), (), ()) = tokio::join!(

@@ -1,47 +1,45 @@
-//! Schedules fire, and runs are taken from one state to the next until their files are handed over.
+//! Schedules fire, and runs are taken from one state to the next until their files are handed over, they wait for a
+//! person, or are cancelled.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{Datelike, Days, NaiveDate};
 
 use super::report;
-use crate::clock::SHANGHAI;
-use crate::schedule::{self, Firing};
+use crate::domain::calendar::HolidayRule;
+use crate::schedule::timetable::dates;
+use crate::stages::fire::{self, News};
 use crate::stages::lease::{self, Lease};
-use crate::stages::{Context, StageError, deliver, plan, seal};
+use crate::stages::{Context, StageError, cancel, deliver, plan, seal};
 use crate::store;
 
 /// How often a command looks whether another worker has let go of its run.
 const LEASE_POLL: Duration = Duration::from_millis(200);
 
-/// Which firings have been looked at.
+/// How far ahead a year without calendar is warned of: the State Council announces a year in the autumn before it.
+const CALENDAR_WARNING_DAYS: u64 = 150;
+
+/// What has been said of firings already: what waits for days is not said every second.
+#[derive(Default)]
 pub struct Firings {
-    looked: DateTime<FixedOffset>,
+    said: BTreeSet<String>,
+    warned_on: Option<NaiveDate>,
 }
 
 impl Firings {
-    /// From the beginning of the business day: what fired while no worker was up is still today's.
-    pub fn since_midnight(ctx: &Context) -> Firings {
-        let now = ctx.clock.now().with_timezone(&SHANGHAI);
-        let midnight = now.date_naive().and_hms_opt(0, 0, 0).and_then(|at| at.and_local_timezone(SHANGHAI).single());
-        Firings { looked: midnight.unwrap_or(now) - chrono::Duration::seconds(1) }
-    }
-
     /// Fires what is due and goes on with what is unfinished.
     pub async fn look(&mut self, ctx: &Context) -> Result<(), StageError> {
-        let now = ctx.clock.now().with_timezone(&SHANGHAI);
-        let enabled = ctx.settings.schedules.values().filter(|schedule| schedule.enabled);
-        let enabled = enabled.map(|schedule| (schedule.name.as_str(), schedule.cron.as_slice()));
-        for Firing { at, schedule } in schedule::due(enabled, self.looked, now) {
-            match plan::fire(ctx, &schedule, at.date_naive()).await {
-                Ok(run_id) => tracing::info!(schedule, date = %at.date_naive(), run_id, "a schedule has fired"),
-                // Looked at again: firing twice is one run.
-                Err(error) if error.helps_later() => return Err(error),
-                // One schedule that cannot fire must not keep the others from firing.
-                Err(error) => report("schedule", &error),
+        let today = ctx.clock.business_date();
+        if self.warned_on.replace(today) != Some(today) {
+            self.said.clear();
+            for warning in calendar_warnings(ctx, today) {
+                tracing::warn!("{warning}");
             }
         }
-        self.looked = now;
+        for news in fire::fire(ctx).await? {
+            self.say(news);
+        }
         let mut connection = ctx.pool.acquire().await?;
         let unfinished = store::runs::unfinished(&mut connection).await?;
         drop(connection);
@@ -55,6 +53,51 @@ impl Firings {
         }
         Ok(())
     }
+}
+
+impl Firings {
+    fn say(&mut self, news: News) {
+        match news {
+            News::Fired { schedule, firing, run_id } => {
+                let (date, shifted) = (firing.nominal, firing.shifted.map(|off| off.to_string()));
+                tracing::info!(schedule, %date, shifted, run_id, "a schedule has fired");
+            }
+            News::Missed { schedule, firing, why } => {
+                tracing::warn!(schedule, date = %firing.nominal, reason = why.as_str(), "a firing is missed and makes no run");
+            }
+            News::Waits { schedule, firing } => {
+                if self.said.insert(format!("waits {schedule} {}", firing.nominal)) {
+                    tracing::info!(schedule, date = %firing.nominal, "a late firing waits for the next workday before the cut-off");
+                }
+            }
+            News::Refused { schedule, nominal, missing } => {
+                if self.said.insert(format!("refused {schedule} {nominal}")) {
+                    tracing::error!(schedule, date = %nominal, "a firing does not happen: {missing}");
+                }
+            }
+            News::Failed { schedule, error } => {
+                if self.said.insert(format!("failed {schedule}")) {
+                    report(&format!("schedule {schedule}"), &error);
+                }
+            }
+        }
+    }
+}
+
+/// Years in which enabled schedules are due soon and of which there is no calendar.
+pub fn calendar_warnings(ctx: &Context, today: NaiveDate) -> Vec<String> {
+    let soon = today + Days::new(CALENDAR_WARNING_DAYS);
+    let Some(missing) = ctx.settings.calendar.missing_between(today, soon) else { return Vec::new() };
+    let needing = ctx.settings.schedules.values().filter(|schedule| {
+        schedule.enabled
+            && schedule.timetable.holiday_rule != HolidayRule::AsIs
+            && dates(today, soon).any(|day| day.year() >= missing.year && schedule.timetable.nominal(day).is_some())
+    });
+    let names: Vec<&str> = needing.map(|schedule| schedule.name.as_str()).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("{missing}; until there is one, these do not fire in {}: {}", missing.year, names.join(", "))]
 }
 
 /// Takes a run through planning, sealing and delivery, from wherever it stands. `progress` hears the stage and how
@@ -75,6 +118,7 @@ async fn advance_stages(
     lease: Lease,
     progress: &mut (dyn FnMut(&'static str, i64) + Send),
 ) -> Result<(), StageError> {
+    cancel::cancel(ctx, lease, |withdrawn| progress("cancel", withdrawn)).await?;
     plan::plan(ctx, lease, |candidates| progress("plan", candidates)).await?;
     seal::seal(ctx, lease, |items| progress("seal", items)).await?;
     let (delivered, held) = deliver::deliver(ctx, lease).await?;
@@ -85,26 +129,40 @@ async fn advance_stages(
     Ok(())
 }
 
-/// Fires a schedule and stays until its run is handed over, by us or by the worker that has it.
+/// Fires a schedule for a nominal date and stays until its run is handed over, waits for a person or is cancelled, by us
+/// or by the worker that has it.
 pub async fn run_now(
     ctx: &Context,
     schedule: &str,
-    date: chrono::NaiveDate,
+    date: NaiveDate,
     progress: &mut (dyn FnMut(&'static str, i64) + Send),
 ) -> Result<i64, StageError> {
     let run_id = plan::fire(ctx, schedule, date).await?;
-    let mut said = false;
+    finish(ctx, run_id, progress).await?;
+    Ok(run_id)
+}
+
+/// Stays with a run until there is nothing left to be done about it for the time being.
+pub async fn finish(
+    ctx: &Context,
+    run_id: i64,
+    progress: &mut (dyn FnMut(&'static str, i64) + Send),
+) -> Result<(), StageError> {
+    let (mut said, mut advanced) = (false, false);
     loop {
         let mut connection = ctx.pool.acquire().await?;
         let run = store::runs::get(&mut connection, run_id).await?;
         drop(connection);
-        if !["planning", "planned", "sealed"].contains(&run.state.as_str()) {
-            return Ok(run_id);
+        // Cancelled meanwhile, or before: what is planned of it is still to be withdrawn.
+        let cancelling = run.cancellation.is_some() && run.state != "cancelled";
+        let unfinished = ["planning", "planned", "sealed"].contains(&run.state.as_str()) && !advanced;
+        if !(cancelling || unfinished) {
+            return Ok(());
         }
         match lease::take(ctx, run_id).await? {
             Some(lease) => {
                 advance(ctx, lease, progress).await?;
-                return Ok(run_id);
+                advanced = true;
             }
             // A worker that died lets go when its lease runs out.
             None => {

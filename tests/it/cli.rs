@@ -104,7 +104,7 @@ async fn wrong_usage_is_exit_code_2_and_prints_no_document() {
         (&["--json", "dance"][..], "dance"),
         (
             &["--json", "run", "no_such_schedule"],
-            "there is no schedule no_such_schedule; known are beijing_resident_pension",
+            "there is no schedule no_such_schedule; known are beijing_flex_medical",
         ),
         (&["--json", "run", SCHEDULE, "--date", "15.4.2026"], "15.4.2026"),
         (&["--json", "ingest", "no-such-file"], "cannot read no-such-file"),

@@ -7,6 +7,8 @@ use pikou::domain::attempt::{AttemptState, Withdrawal};
 use pikou::domain::declaration::DeclarationState;
 use pikou::domain::discrepancy::DiscrepancyKind;
 use pikou::domain::eligibility::SkipReason;
+use pikou::domain::threshold::RunHoldReason;
+use pikou::schedule::Missed;
 use serde_json::json;
 
 use crate::support::*;
@@ -337,6 +339,8 @@ async fn what_is_evidence_is_never_deleted() {
         "amount_settings",
         "amount_voids",
         "runs",
+        "run_decisions",
+        "missed_firings",
         "run_lanes",
         "run_skips",
         "request_files",
@@ -411,6 +415,8 @@ async fn the_words_of_the_database_are_those_of_the_rule_book() {
         ("declarations", "state", all(&DeclarationState::ALL, DeclarationState::as_str)),
         ("amount_settings", "state", all(&SettingState::ALL, SettingState::as_str)),
         ("run_skips", "reason", all(&SkipReason::ALL, SkipReason::as_str)),
+        ("runs", "hold_reasons", all(&RunHoldReason::ALL, RunHoldReason::as_str)),
+        ("missed_firings", "reason", all(&Missed::ALL, Missed::as_str)),
         ("discrepancies", "kind", all(&DiscrepancyKind::ALL, DiscrepancyKind::as_str)),
     ];
     for (table, column, of_the_rule_book) in expected {

@@ -5,7 +5,10 @@
 //! A new type of event: add the step that makes it happen, at the end, so that the numbers of the others stay; then
 //! write the examples again (`tests/it/events.rs`) and read the difference.
 
-use pikou::stages::{Context, deliver, intake, lease, plan, reconcile, seal};
+use std::sync::Arc;
+
+use pikou::stages::decider::Decider;
+use pikou::stages::{Context, cancel, deliver, intake, lease, plan, reconcile, release, seal};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -60,6 +63,21 @@ pub async fn tell(place: &Place, later: &Context) {
     let waited = Context { clock: place.at("2026-04-18T09:00:00+08:00").clock, ..later.clone() };
     assert_eq!(intake::end_waits(&waited).await.unwrap(), 2);
     online(later).await;
+    looked_at(later).await;
+}
+
+/// A run that differs from the one before it waits for a person, is released, and is cancelled after all.
+async fn looked_at(later: &Context) {
+    let mut settings = (*later.settings).clone();
+    settings.schedules.get_mut(SCHEDULE).unwrap().hold.count_percent = Some(1);
+    let careful = Context { settings: Arc::new(settings), ..later.clone() };
+    let run_id = plan::fire(&careful, SCHEDULE, chrono::NaiveDate::from_ymd_opt(2026, 6, 15).unwrap()).await.unwrap();
+    let lease = lease::take(&careful, run_id).await.unwrap().expect("the lease is free");
+    plan::plan(&careful, lease, |_| ()).await.unwrap();
+    let decider = Decider::new("Li Lei", "only one is left").unwrap();
+    release::release(&careful, run_id, &decider).await.unwrap();
+    cancel::decide(&careful, run_id, &decider).await.unwrap();
+    cancel::cancel(&careful, lease, |_| ()).await.unwrap();
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

@@ -48,3 +48,35 @@ async fn what_waits_at_the_first_schema_says_in_the_next_what_it_waits_for() {
         sqlx::query_as("SELECT order_no, item FROM attempts").fetch_all(&mut connection).await.unwrap();
     assert_eq!(attempts, [("P000000100100000001".to_owned(), 1)]);
 }
+
+#[tokio::test]
+async fn runs_of_every_state_go_on_after_they_can_also_wait_and_be_cancelled() {
+    let url = new_database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    up_to(11).run(&mut connection).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs, state, created_at,
+                           planned_at, sealed_at, closed_at)
+         SELECT 's', day::date, 1, 'resident_pension', 2026, '202601', '202612', 1, state, now(), planned, sealed, closed
+         FROM (VALUES ('2026-04-15', 'planning', NULL::timestamptz, NULL::timestamptz, NULL::timestamptz), ('2026-05-15', 'planned', now(), NULL, NULL),
+                      ('2026-06-15', 'sealed', now(), now(), NULL), ('2026-07-15', 'closed', now(), now(), now()))
+              AS r (day, state, planned, sealed, closed)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    MIGRATOR.run(&mut connection).await.unwrap();
+    sqlx::raw_sql(
+        "UPDATE runs SET state = 'held', planned_at = now(), hold_reasons = '{first_of_year}' WHERE state = 'planning';
+         INSERT INTO run_decisions (run_id, kind, decided_by, reason, decided_at) SELECT run_id, 'cancel', 'x', 'y', now() FROM runs WHERE state = 'planned';
+         UPDATE runs SET cancellation = 1 WHERE state = 'planned';
+         UPDATE runs SET state = 'cancelled', cancelled_at = now() WHERE state = 'planned';
+         UPDATE runs SET state = 'sent', sent_at = now() WHERE state = 'sealed'",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let states: Vec<String> =
+        sqlx::query_scalar("SELECT state FROM runs ORDER BY business_date").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(states, ["held", "cancelled", "sent", "closed"]);
+}
