@@ -7,6 +7,7 @@ mod account;
 mod commands;
 mod demo;
 mod events;
+mod hold;
 mod keys;
 mod messages;
 mod print;
@@ -26,6 +27,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use hold::HoldCommand;
 use keys::KeysCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
@@ -76,6 +78,9 @@ enum Command {
     /// What could not be understood: look, replay, discard
     #[command(subcommand)]
     Messages(messages::Messages),
+    /// Amounts that no run selects: list, hold, release
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// The books as they stand, and whether they add up
     Account,
     /// Take the whole message log of another database into the empty one of the settings; publishes nothing
@@ -177,6 +182,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
         Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
+        Command::Hold(what) => with_app(settings, async |ctx| hold::hold(ctx, what, json).await).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

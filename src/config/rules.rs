@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::Schedule;
 use super::sections::{ChannelSection, Check, RegionSection, RuleSection, ScheduleSection};
-use crate::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Region, Regions, Steps};
+use crate::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Region, Regions, Steps, owed};
 use crate::domain::money::Money;
 use crate::domain::order::{Channel, Channels, Method};
 use crate::domain::period::Cycle;
@@ -74,7 +74,10 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
             let rate = rate.filter(|rate| *rate > Decimal::ZERO && *rate <= Decimal::ONE);
             check.that(rate.is_some(), &format!("{key}.rate"), "must be a share such as \"0.20\"");
             check.that(cycle == Cycle::Monthly, key, "rule = \"base_rate\" is for monthly types");
-            steps(section, key, check).zip(rate).map(|(bases, rate)| AmountRule::BaseRate { bases, rate })
+            let parts = steps(section, key, check).zip(rate);
+            let something = parts.is_none_or(|(bases, rate)| owed(bases.minimum, rate) > Decimal::ZERO);
+            check.that(something, &format!("{key}.minimum"), "must make at least a fen with this rate");
+            parts.map(|(bases, rate)| AmountRule::BaseRate { bases, rate })
         }
         "fixed" => {
             let given = section.amounts.clone().unwrap_or_default();
@@ -104,6 +107,7 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
     let window_to = check.month_day(&format!("{key}.window_to"), &section.window_to);
     check.that((0..=10).contains(&section.future_years), &format!("{key}.future_years"), "must be 0 to 10");
     check.that((1..=366).contains(&section.retry_runs), &format!("{key}.retry_runs"), "must be 1 to 366");
+    check.that((0..=366).contains(&section.suspend_after), &format!("{key}.suspend_after"), "must be 0 to 366");
     Some(CollectionRule {
         cycle,
         amounts: amounts?,
@@ -111,6 +115,7 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
         window_to: window_to?,
         future_years: section.future_years,
         retry_runs: section.retry_runs,
+        suspend_after: section.suspend_after,
     })
 }
 
@@ -149,9 +154,6 @@ pub(super) fn schedules(
         check.that(region.is_some(), &format!("{key}.region"), "there is no such region");
         let collected = region.is_none_or(|region| region.insurance.contains_key(&section.insurance_type));
         check.that(collected, &format!("{key}.insurance_type"), "the region does not collect it");
-        let rule = region.and_then(|region| region.insurance.get(&section.insurance_type));
-        let by_runs = rule.is_none_or(|rule| !["fixed", "base_rate"].contains(&rule.rule.as_str()));
-        check.that(by_runs, &format!("{key}.insurance_type"), "runs do not collect by rule = fixed or base_rate yet");
         check.that((1..=99).contains(&section.slot), &format!("{key}.slot"), "must be 1 to 99");
         let mut cron = Vec::new();
         for line in &section.cron {

@@ -136,6 +136,8 @@ pub(super) struct RuleSection {
     pub window_to: String,
     pub future_years: i16,
     pub retry_runs: i16,
+    #[serde(default)]
+    pub suspend_after: i16,
 }
 
 #[derive(Debug, Clone, Deserialize)]

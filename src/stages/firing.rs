@@ -28,6 +28,7 @@ pub fn run_of(settings: &Settings, schedule: &str, business_date: NaiveDate, slo
         period_from: period.from.to_string(),
         period_to: period.to.to_string(),
         retry_runs: rule.retry_runs,
+        suspend_after: rule.suspend_after,
         tells_planned: settings.events.deduction_planned,
         destinations: settings.bank.banks().map(|bank| ("bank".to_owned(), bank.bank_code().to_owned())).collect(),
     })

@@ -9,6 +9,7 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
+//! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
 //! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
 //! | [`rekey`] | values of older keys | the same values under the current key |
@@ -28,7 +29,9 @@ use crate::store::{self, Family, gates};
 pub mod aside;
 pub mod deliver;
 pub mod firing;
+pub mod hold;
 pub mod intake;
+pub mod judging;
 pub mod lease;
 pub mod plan;
 pub mod publish;

@@ -8,12 +8,10 @@
 use chrono::NaiveDate;
 
 use super::lease::Lease;
-use super::{Context, StageError, crash_point, firing, telling};
+use super::{Context, StageError, crash_point, firing, judging, telling};
 use crate::contract::events::EventType;
-use crate::domain::insurance::{AmountRule, CollectionRule, Region, Steps, Window};
-use crate::domain::money::Money;
-use crate::domain::period::Year;
-use crate::store::runs::{self, RangeRules, Run};
+use crate::store::plans::{self, Scope};
+use crate::store::runs::{self, Run};
 use crate::store::{declarations, gates, outbox};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
@@ -55,7 +53,7 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
         return Ok(None);
     }
     let causation = format!("run:{}", run.run_id);
-    let Some(range_end) = runs::range_end(&mut tx, &run, ctx.settings.run.range_max).await? else {
+    let Some(range_end) = plans::range_end(&mut tx, &Scope::of(&run), &run.planned_through, ctx.settings.run.range_max).await? else {
         let run = runs::set_planned(&mut tx, run.run_id, now).await?;
         let event = telling::run_changed(EventType::RunPlanned, &run, 0, &causation, now);
         outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
@@ -75,31 +73,12 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
     outbox::append(&mut tx, &ctx.settings.events.source, now, &voided).await?;
     let missing = || StageError::Refused(format!("schedule {} is no longer configured", run.schedule));
     let (region, rule) = firing::rule(&ctx.settings, &run.schedule).ok_or_else(missing)?;
-    let planned = runs::plan_range(&mut tx, &run, &range_end, &range_rules(ctx, region, rule, &run), now).await?;
+    let rules = judging::rules(&ctx.settings, region, rule, &Scope::of(&run), run.retry_runs);
+    let tells_skipped = ctx.settings.events.deduction_skipped;
+    let planned = plans::plan_range(&mut tx, &run, &range_end, &rules, tells_skipped, now).await?;
     if !planned.all_taken {
         return Err(StageError::broken(format!("run {}: a declaration changed hands under the gate", run.run_id)));
     }
     tx.commit().await?;
     Ok(Some(Run { candidates: run.candidates + planned.candidates, ..run }))
-}
-
-fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run) -> RangeRules {
-    let (minimum, maximum, step, tiers) = match &rule.amounts {
-        AmountRule::Range(Steps { minimum, maximum, step }) => (*minimum, *maximum, *step, None),
-        AmountRule::Tiers(tiers) => {
-            (Money::ZERO, Money::ZERO, Money::ZERO, Some(tiers.iter().map(|tier| tier.decimal()).collect()))
-        }
-        // The settings refuse schedules of these rules: no amount is allowed by them here.
-        AmountRule::Fixed(_) | AmountRule::BaseRate { .. } => (Money::ZERO, Money::ZERO, Money::ZERO, Some(Vec::new())),
-    };
-    RangeRules {
-        division_prefix: region.division_prefix.clone(),
-        cut_out: ctx.settings.regions.cut_out_of(region),
-        minimum: minimum.decimal(),
-        maximum: maximum.decimal(),
-        step: step.decimal(),
-        tiers,
-        in_window: rule.window(Year(run.valid_year), run.business_date) == Window::Open,
-        tell_skipped: ctx.settings.events.deduction_skipped,
-    }
 }
