@@ -69,3 +69,62 @@ CREATE TABLE hold_decisions (
 COMMENT ON TABLE hold_decisions IS 'What people held and released: who, when and why; never changed';
 CREATE INDEX hold_decisions_of ON hold_decisions (payer_id, insurance_type, valid_year);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON hold_decisions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- A year's opening, in which last year's amounts are carried over, and its end, at which what is still active expires.
+CREATE TABLE year_turns (
+    turn_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    region         text NOT NULL,
+    insurance_type text COLLATE "C" NOT NULL,
+    valid_year     smallint NOT NULL,
+    what           text NOT NULL CHECK (what IN ('opening', 'expiry')),
+    state          text NOT NULL DEFAULT 'under_way' CHECK (state IN ('under_way', 'done')),
+    through        text COLLATE "C" NOT NULL DEFAULT '',
+    amounts        bigint NOT NULL DEFAULT 0,
+    held           bigint NOT NULL DEFAULT 0,
+    begun_at       timestamptz NOT NULL,
+    looked_on      date,
+    done_at        timestamptz,
+    CONSTRAINT a_year_turns_once UNIQUE (region, insurance_type, valid_year, what),
+    CONSTRAINT done_when_it_says_so CHECK ((state = 'done') = (done_at IS NOT NULL))
+);
+COMMENT ON TABLE year_turns IS 'Openings and ends of valid years, for each region and type once';
+COMMENT ON COLUMN year_turns.through IS 'The last payer dealt with: it goes on behind that one after a crash';
+COMMENT ON COLUMN year_turns.looked_on IS 'Of an expiry that waits for attempts to become final: the last day on which all payers were looked at';
+CREATE TRIGGER kept BEFORE DELETE OR TRUNCATE ON year_turns FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE TABLE carried_amounts (
+    insurance_type text COLLATE "C" NOT NULL,
+    valid_year     smallint NOT NULL,
+    payer_id       text COLLATE "C" NOT NULL,
+    turn_id        bigint NOT NULL,
+    from_year      smallint NOT NULL,
+    amount         numeric(14,2) NOT NULL CHECK (amount > 0),
+    hold_reason    text CHECK (hold_reason IN ('no_agreement', 'amount_out_of_range', 'suspended')),
+    PRIMARY KEY (insurance_type, valid_year, payer_id)
+);
+COMMENT ON TABLE carried_amounts IS '沿用: whose amount was carried into a year from which, once; held where it is not within the year''s rule or was held before';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON carried_amounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE TABLE expired_amounts (
+    insurance_type text COLLATE "C" NOT NULL,
+    valid_year     smallint NOT NULL,
+    payer_id       text COLLATE "C" NOT NULL,
+    sequence       bigint NOT NULL,
+    turn_id        bigint NOT NULL,
+    amount         numeric(14,2) NOT NULL CHECK (amount > 0),
+    channel        text NOT NULL,
+    hold_reason    text,
+    expired_at     timestamptz NOT NULL,
+    PRIMARY KEY (insurance_type, valid_year, payer_id, sequence)
+);
+COMMENT ON TABLE expired_amounts IS 'Amounts that were still active when their year was over and nothing was out any more';
+COMMENT ON COLUMN expired_amounts.hold_reason IS 'What held it at last: it holds what is carried over, too';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON expired_amounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Older than any word of a payer can be (a message's year has four digits): whatever arrives when, it comes after.
+CREATE FUNCTION carried_over_time() RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN timestamptz '1000-01-01 00:00:00+00 BC';
+
+ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check,
+    ADD CONSTRAINT outbox_kind_check CHECK (kind IN ('events', 'planned', 'skipped', 'sent', 'results', 'discrepancies', 'carried', 'expired'));
+COMMENT ON COLUMN outbox.scope_id IS 'planned, skipped: the run; sent: the request file; results, discrepancies: the result file; carried, expired: the turn of the year';

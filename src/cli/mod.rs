@@ -14,6 +14,7 @@ mod print;
 mod publish;
 mod rebuild;
 mod serve;
+mod year;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use year::YearCommand;
 use hold::HoldCommand;
 use keys::KeysCommand;
 
@@ -81,6 +83,9 @@ enum Command {
     /// Amounts that no run selects: list, hold, release
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// Turns of a valid year: open it by hand
+    #[command(subcommand)]
+    Year(YearCommand),
     /// The books as they stand, and whether they add up
     Account,
     /// Take the whole message log of another database into the empty one of the settings; publishes nothing
@@ -183,6 +188,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
         Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Hold(what) => with_app(settings, async |ctx| hold::hold(ctx, what, json).await).await,
+        Command::Year(what) => with_app(settings, async |ctx| year::year(ctx, what, json).await).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::Schedule;
 use super::sections::{ChannelSection, Check, RegionSection, RuleSection, ScheduleSection};
-use crate::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Region, Regions, Steps, owed};
+use crate::domain::insurance::{AfterVoid, AmountRule, CarryOver, CollectionRule, InsuranceType, Region, Regions, Steps, owed};
 use crate::domain::money::Money;
 use crate::domain::order::{Channel, Channels, Method};
 use crate::domain::period::Cycle;
@@ -108,6 +108,16 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
     check.that((0..=10).contains(&section.future_years), &format!("{key}.future_years"), "must be 0 to 10");
     check.that((1..=366).contains(&section.retry_runs), &format!("{key}.retry_runs"), "must be 1 to 366");
     check.that((0..=366).contains(&section.suspend_after), &format!("{key}.suspend_after"), "must be 0 to 366");
+    let after_void = match section.after_void.as_deref() {
+        None | Some("none") => Some(AfterVoid::Nothing),
+        Some("last_paid") => Some(AfterVoid::LastPaid),
+        Some(_) => None,
+    };
+    check.that(after_void.is_some(), &format!("{key}.after_void"), "must be none or last_paid");
+    // What was paid for a month is not the base that it was owed of.
+    let is_known = after_void != Some(AfterVoid::LastPaid) || section.rule != "base_rate";
+    check.that(is_known, &format!("{key}.after_void"), "last_paid does not go with rule = base_rate");
+    let carry_over = after_void.map(|after_void| section.carry_over.then_some(CarryOver { after_void }));
     Some(CollectionRule {
         cycle,
         amounts: amounts?,
@@ -116,6 +126,7 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
         future_years: section.future_years,
         retry_runs: section.retry_runs,
         suspend_after: section.suspend_after,
+        carry_over: carry_over?,
     })
 }
 

@@ -138,6 +138,9 @@ pub(super) struct RuleSection {
     pub retry_runs: i16,
     #[serde(default)]
     pub suspend_after: i16,
+    #[serde(default)]
+    pub carry_over: bool,
+    pub after_void: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -41,6 +41,7 @@ pub mod reconcile;
 pub mod rekey;
 pub mod seal;
 pub mod telling;
+pub mod turning;
 
 /// What every stage gets.
 #[derive(Clone)]

@@ -8,10 +8,11 @@
 use chrono::NaiveDate;
 
 use super::lease::Lease;
-use super::{Context, StageError, crash_point, firing, judging, telling};
+use super::{Context, StageError, crash_point, firing, judging, telling, turning};
 use crate::contract::events::EventType;
 use crate::store::plans::{self, Scope};
 use crate::store::runs::{self, Run};
+use crate::store::year_turns::TurnKey;
 use crate::store::{declarations, gates, outbox};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
@@ -35,12 +36,28 @@ pub async fn plan(ctx: &Context, lease: Lease, mut progress: impl FnMut(i64)) ->
     if runs::get(&mut connection, lease.run_id).await?.state != "planning" {
         return Ok(());
     }
+    open_year(ctx, lease).await?;
     runs::analyze_facts(&mut connection).await?;
     while let Some(run) = plan_next_range(ctx, lease).await? {
         progress(run.candidates);
         crash_point("plan: range planned");
     }
     Ok(runs::analyze_plan(&mut connection).await?)
+}
+
+/// Amounts that are carried over are there before the first of them is judged.
+async fn open_year(ctx: &Context, lease: Lease) -> Result<(), StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let run = runs::get(&mut connection, lease.run_id).await?;
+    let Some((region, rule)) = firing::rule(&ctx.settings, &run.schedule) else { return Ok(()) };
+    let (insurance_type, valid_year) = (run.insurance_type.clone(), run.valid_year);
+    let key = TurnKey { region: region.name.clone(), insurance_type, valid_year };
+    if turning::is_unopened(&mut connection, rule, &key, run.business_date).await? {
+        while turning::open_some(ctx, &key, run.business_date).await?.is_some() {
+            lease.renew(ctx).await?;
+        }
+    }
+    Ok(())
 }
 
 /// `None`: the plan is closed.

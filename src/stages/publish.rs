@@ -20,6 +20,7 @@ use crate::domain::amount_setting::HoldReason;
 use crate::domain::eligibility::SkipReason;
 use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
 use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
+use crate::store::year_turns::{self, TurnedRow};
 use telling::{declaration_changed, declaration_of, deduction, wire_sum};
 
 /// Outbox rows taken at a time, and events after which no further row is: the broker's confirms are waited for each time.
@@ -114,6 +115,8 @@ async fn expand(ctx: &Context, connection: &mut PgConnection, chunk: Chunk) -> R
         RangeKind::Sent => sent(connection, &range).await?,
         RangeKind::Results => results(ctx, connection, &range).await?,
         RangeKind::Discrepancies => discrepancies(connection, &range).await?,
+        RangeKind::Carried => turned(EventType::AmountCarriedOver, &year_turns::carried(connection, &range).await?, &range),
+        RangeKind::Expired => turned(EventType::AmountExpired, &year_turns::expired(connection, &range).await?, &range),
     };
     if events.len() != promised {
         let what = format!("outbox row {} stands for {promised} events and gives {}", chunk.outbox_id, events.len());
@@ -299,6 +302,28 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
         }),
     };
     Ok(rows.iter().map(event).collect())
+}
+
+/// Amounts at the turn of a year.
+fn turned(kind: EventType, rows: &[TurnedRow], range: &Range) -> Vec<Event> {
+    let event = |row: &TurnedRow| {
+        let data = AmountData {
+            payer_id: row.payer_id.clone(),
+            insurance_type: row.insurance_type.clone(),
+            valid_year: row.valid_year,
+            amount: wire_sum(row.amount),
+            status: match (kind, &row.hold_reason) {
+                (EventType::AmountExpired, _) => "expired",
+                (_, Some(_)) => "held",
+                (_, None) => "active",
+            },
+            channel: Some(row.channel.clone()),
+            hold_reason: row.hold_reason.clone(),
+            ..AmountData::default()
+        };
+        amount(kind, data, row.sequence, "time", range.created_at)
+    };
+    rows.iter().map(event).collect()
 }
 
 /// The amount of an attempt's year.

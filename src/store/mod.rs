@@ -24,6 +24,7 @@ pub mod request_files;
 pub mod result_files;
 pub mod runs;
 pub mod sealed_values;
+pub mod year_turns;
 
 /// The migrations, in the binary.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -147,7 +147,7 @@ pub async fn plan_range(
 }
 
 /// Binds $1 to $17 of `sql/judge_range.sql`.
-fn judged_by<'q, R>(
+pub(super) fn judged_by<'q, R>(
     query: QueryAs<'q, Postgres, R, PgArguments>,
     scope: &Scope,
     payers: Payers<'_>,
@@ -174,15 +174,15 @@ fn judged_by<'q, R>(
         .bind(rules.in_window)
 }
 
-fn pattern(prefix: &str) -> String {
+pub(super) fn pattern(prefix: &str) -> String {
     format!("{prefix}%")
 }
 
 /// Room to sort and hash a range in memory, and no loops over two ranges.
-async fn set_for_ranges(tx: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn set_for_ranges(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'").execute(tx).await.map(drop)
 }
 
-async fn reset_for_ranges(tx: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn reset_for_ranges(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql("RESET enable_nestloop; RESET work_mem").execute(tx).await.map(drop)
 }

@@ -5,7 +5,8 @@
 //! A new type of event: add the step that makes it happen, at the end, so that the numbers of the others stay; then
 //! write the examples again (`tests/it/events.rs`) and read the difference.
 
-use pikou::stages::{Context, deliver, intake, lease, plan, reconcile, seal};
+use pikou::stages::{Context, deliver, intake, lease, plan, reconcile, seal, turning};
+use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -60,6 +61,17 @@ pub async fn tell(place: &Place, later: &Context) {
     let waited = Context { clock: place.at("2026-04-18T09:00:00+08:00").clock, ..later.clone() };
     assert_eq!(intake::end_waits(&waited).await.unwrap(), 2);
     online(later).await;
+    turn_of_the_year(place).await;
+}
+
+/// What is still active and not out expires with its year; where amounts are carried over, it is used in the next.
+async fn turn_of_the_year(place: &Place) {
+    let carries = place.under(&[(CARRY_OVER, "true")]);
+    let key = |valid_year| TurnKey { region: "beijing".into(), insurance_type: PENSION.into(), valid_year };
+    let over = Context { clock: place.at("2026-12-11T09:00:00+08:00").clock, ..carries.clone() };
+    turning::expire(&over, &key(2026)).await.unwrap();
+    let opens = Context { clock: place.at("2027-04-01T09:00:00+08:00").clock, ..carries };
+    turning::open(&opens, &key(2027), opens.clock.business_date()).await.unwrap();
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

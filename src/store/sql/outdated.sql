@@ -1,5 +1,7 @@
-    -- Filed by a run on a setting that holds no more, or special and no longer what was assessed.
-    CASE WHEN d.kind = 'special' THEN NOT EXISTS (
+    -- Filed by a run on a setting that holds no more, or special and no longer what was assessed; not while a person has
+    -- still to decide whether money moved for it.
+    NOT EXISTS (SELECT FROM discrepancies c WHERE c.declaration_no = d.declaration_no AND c.payer_id = d.payer_id AND c.state = 'open')
+    AND CASE WHEN d.kind = 'special' THEN NOT EXISTS (
              SELECT FROM assessments h
              WHERE h.payer_id = d.payer_id AND h.assessment_no = d.assessment_no AND h.status = 'issued'
                AND (h.insurance_type, h.period_from, h.period_to, h.amount) = (d.insurance_type, d.period_from, d.period_to, d.amount))
