@@ -47,10 +47,11 @@ CREATE TABLE failure_streaks (
     insurance_type text COLLATE "C" NOT NULL,
     runs           integer NOT NULL CHECK (runs >= 0),
     last_run_id    bigint NOT NULL,
+    last_file_id   bigint NOT NULL,
     failed_at      timestamptz NOT NULL,
     PRIMARY KEY (payer_id, insurance_type)
 );
-COMMENT ON TABLE failure_streaks IS 'In how many runs in a row, of whatever year, a payer''s normal deduction has failed. Nothing is written for a success: a settlement booked after failed_at begins the count anew';
+COMMENT ON TABLE failure_streaks IS 'In how many runs in a row, of whatever year, a payer''s normal deduction has failed. Nothing is written for a success: a settlement by a later result file, or by a report after failed_at, begins the count anew';
 COMMENT ON COLUMN failure_streaks.runs IS '0 after a suspension has ended';
 
 ALTER TABLE attempt_outcomes ADD COLUMN held_amount numeric(14,2);
@@ -121,9 +122,9 @@ COMMENT ON TABLE expired_amounts IS 'Amounts that were still active when their y
 COMMENT ON COLUMN expired_amounts.hold_reason IS 'What held it at last: it holds what is carried over, too';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON expired_amounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Older than any word of a payer can be (a message's year has four digits): whatever arrives when, it comes after.
+-- Older than any word of a payer can be, as messages are of 2000 or later: whatever arrives when, it comes after.
 CREATE FUNCTION carried_over_time() RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN timestamptz '1000-01-01 00:00:00+00 BC';
+RETURN timestamptz '1900-01-01 00:00:00+00';
 
 ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check,
     ADD CONSTRAINT outbox_kind_check CHECK (kind IN ('events', 'planned', 'skipped', 'sent', 'results', 'discrepancies', 'carried', 'expired'));

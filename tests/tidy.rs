@@ -56,9 +56,9 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("main", &[], &[]),
 ];
 
-/// Each knows nothing of the others; what they share is in `aside`, `firing`, `judging`, `lease` and `telling`.
-const STAGES: [&str; 10] =
-    ["intake", "plan", "seal", "deliver", "reconcile", "publish", "hold", "quarantine", "rebuild", "rekey"];
+/// Each knows nothing of the others; what they share is in `aside`, `firing`, `judging`, `lease`, `telling` and `turning`.
+const STAGES: [&str; 11] =
+    ["intake", "preview", "plan", "seal", "deliver", "reconcile", "publish", "hold", "quarantine", "rebuild", "rekey"];
 const LINES_MAX: usize = 450;
 
 /// The sources with their module, comments and unit tests left out.

@@ -10,6 +10,7 @@ mod events;
 mod hold;
 mod keys;
 mod messages;
+mod plan;
 mod print;
 mod publish;
 mod rebuild;
@@ -28,9 +29,9 @@ use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
-use year::YearCommand;
 use hold::HoldCommand;
 use keys::KeysCommand;
+use year::YearCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -62,6 +63,13 @@ enum Command {
     /// What pikou tells the world
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Show what a run would do: counts, sums, reasons, and how that differs from the last run; nothing is written
+    Plan {
+        schedule: String,
+        /// Nominal business date, yyyy-mm-dd [default: today in Asia/Shanghai]
+        #[arg(long)]
+        date: Option<chrono::NaiveDate>,
+    },
     /// Fire a schedule for a day and hand its request files over; firing again finds the same run
     Run {
         /// Its name in the settings (`pikou config` shows them), e.g. beijing_resident_pension
@@ -179,6 +187,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
             publish::publish(&settings, &file, mode, json).await
         }
         Command::Events(command) => events::events(&settings, command, json).await,
+        Command::Plan { schedule, date } => {
+            with_app(settings, async |ctx| plan::plan(ctx, &schedule, date, json).await).await
+        }
         Command::Run { schedule, date } => {
             with_app(settings, async |ctx| commands::run(ctx, &schedule, date, json).await).await
         }

@@ -7,7 +7,9 @@ use rust_decimal::Decimal;
 
 use super::Schedule;
 use super::sections::{ChannelSection, Check, RegionSection, RuleSection, ScheduleSection};
-use crate::domain::insurance::{AfterVoid, AmountRule, CarryOver, CollectionRule, InsuranceType, Region, Regions, Steps, owed};
+use crate::domain::insurance::{
+    AfterVoid, AmountRule, CarryOver, CollectionRule, InsuranceType, Region, Regions, Steps, owed,
+};
 use crate::domain::money::Money;
 use crate::domain::order::{Channel, Channels, Method};
 use crate::domain::period::Cycle;

@@ -99,11 +99,19 @@ pub struct Event {
 /// Whose story an event is part of. A deduction and its payment are one story, that of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    Amount { payer_id: String, insurance_type: String, valid_year: i16 },
+    Amount {
+        payer_id: String,
+        insurance_type: String,
+        valid_year: i16,
+    },
     Declaration(String),
     Order(String),
     /// Of a run that passes a payer's normal contribution by, or (with its number) a special declaration.
-    Skip { run_id: i64, payer_id: String, declaration_no: String },
+    Skip {
+        run_id: i64,
+        payer_id: String,
+        declaration_no: String,
+    },
     Run(i64),
     RequestFile(String),
     ResultFile(i64),

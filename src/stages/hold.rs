@@ -88,11 +88,7 @@ fn changed(kind: EventType, row: &SettingRow, decision_id: i64, now: DateTime<Ut
     let (payer_id, insurance_type, valid_year) = row.key.clone();
     Event {
         kind,
-        subject: Subject::Amount {
-            payer_id: payer_id.clone(),
-            insurance_type: insurance_type.clone(),
-            valid_year,
-        },
+        subject: Subject::Amount { payer_id: payer_id.clone(), insurance_type: insurance_type.clone(), valid_year },
         sequence: row.sequence,
         causation: format!("hold:{decision_id}"),
         time: now,

@@ -4,6 +4,7 @@
 //! | stage | takes | leaves |
 //! |---|---|---|
 //! | [`intake`] | messages; time, when a wait has ended | facts, declarations, online orders, answers |
+//! | [`preview`] | a schedule's firing | nothing: it shows what the plan would do |
 //! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons |
 //! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
@@ -34,6 +35,7 @@ pub mod intake;
 pub mod judging;
 pub mod lease;
 pub mod plan;
+pub mod preview;
 pub mod publish;
 pub mod quarantine;
 pub mod rebuild;

@@ -70,7 +70,9 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
         return Ok(None);
     }
     let causation = format!("run:{}", run.run_id);
-    let Some(range_end) = plans::range_end(&mut tx, &Scope::of(&run), &run.planned_through, ctx.settings.run.range_max).await? else {
+    let Some(range_end) =
+        plans::range_end(&mut tx, &Scope::of(&run), &run.planned_through, ctx.settings.run.range_max).await?
+    else {
         let run = runs::set_planned(&mut tx, run.run_id, now).await?;
         let event = telling::run_changed(EventType::RunPlanned, &run, 0, &causation, now);
         outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;

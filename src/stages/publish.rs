@@ -115,7 +115,9 @@ async fn expand(ctx: &Context, connection: &mut PgConnection, chunk: Chunk) -> R
         RangeKind::Sent => sent(connection, &range).await?,
         RangeKind::Results => results(ctx, connection, &range).await?,
         RangeKind::Discrepancies => discrepancies(connection, &range).await?,
-        RangeKind::Carried => turned(EventType::AmountCarriedOver, &year_turns::carried(connection, &range).await?, &range),
+        RangeKind::Carried => {
+            turned(EventType::AmountCarriedOver, &year_turns::carried(connection, &range).await?, &range)
+        }
         RangeKind::Expired => turned(EventType::AmountExpired, &year_turns::expired(connection, &range).await?, &range),
     };
     if events.len() != promised {

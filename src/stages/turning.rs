@@ -45,7 +45,10 @@ pub async fn is_unopened(
 pub async fn open_some(ctx: &Context, key: &TurnKey, day: NaiveDate) -> Result<Option<Turn>, StageError> {
     let (region, rule) = rule_of(ctx, key)?;
     let Some(carry_over) = rule.carry_over else {
-        return Err(StageError::Refused(format!("nothing is carried over for {} in {}", key.insurance_type, key.region)));
+        return Err(StageError::Refused(format!(
+            "nothing is carried over for {} in {}",
+            key.insurance_type, key.region
+        )));
     };
     let now = ctx.clock.now();
     let mut tx = ctx.begin().await?;
@@ -98,7 +101,14 @@ pub async fn turn_years(ctx: &Context) -> Result<(), StageError> {
             if is_unopened(&mut connection, rule, &key(this_year), day).await? {
                 drop(connection);
                 let (amounts, held) = open(ctx, &key(this_year), day).await?;
-                tracing::info!(region = region.name, kind = insurance_type.0, year = this_year, amounts, held, "a year is open");
+                tracing::info!(
+                    region = region.name,
+                    kind = insurance_type.0,
+                    year = this_year,
+                    amounts,
+                    held,
+                    "a year is open"
+                );
                 connection = ctx.pool.acquire().await?;
             }
             let (first, last) = (this_year - YEARS_BACK_MAX, this_year);

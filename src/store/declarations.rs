@@ -115,14 +115,7 @@ pub async fn under(tx: &mut PgConnection, payers: &[&str], assessments: &[&str])
          {SETTLED}
          WHERE d.state NOT IN ('voided', 'rejected')"
     );
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(payers)
-        .bind(assessments)
-        .fetch_all(tx)
-        .await?
-        .iter()
-        .map(decode)
-        .collect()
+    sqlx::query(AssertSqlSafe(sql)).bind(payers).bind(assessments).fetch_all(tx).await?.iter().map(decode).collect()
 }
 
 pub async fn insert(tx: &mut PgConnection, rows: &[&Declaration]) -> sqlx::Result<()> {

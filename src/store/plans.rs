@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::outbox::CHUNK_MAX;
 use super::runs::{Run, order_prefix};
+use super::year_turns::{CARRYING, CarryRules};
 
 /// Whose normal contribution is judged, and by which rules, as the statements take them.
 #[derive(Debug, Clone)]
@@ -78,6 +79,17 @@ pub(super) const OUTDATED: &str = include_str!("sql/outdated.sql");
 static OF_YEAR: LazyLock<String> = LazyLock::new(|| planning(include_str!("sql/settings_of_year.sql")));
 static OF_MONTH: LazyLock<String> = LazyLock::new(|| planning(include_str!("sql/settings_of_month.sql")));
 
+static PREVIEW_OF_YEAR: LazyLock<String> = LazyLock::new(|| previewing(include_str!("sql/settings_of_year.sql")));
+static PREVIEW_OF_MONTH: LazyLock<String> = LazyLock::new(|| previewing(include_str!("sql/settings_of_month.sql")));
+
+/// What the plan would void before it judges is left out.
+fn previewing(settings: &str) -> String {
+    let not_outdated = format!("\n      AND NOT (d.state = 'payable' AND d.collect_by = 'batch' AND (\n{OUTDATED}))");
+    include_str!("sql/preview_range.sql")
+        .replace("{carrying}", CARRYING.trim_end())
+        .replace("{judged}", judging(settings, "versions", &not_outdated).trim_end())
+}
+
 fn planning(settings: &str) -> String {
     include_str!("sql/plan_range.sql").replace("{judged}", &judging(settings, "amount_settings", ""))
 }
@@ -144,6 +156,48 @@ pub async fn plan_range(
     .execute(tx)
     .await?;
     Ok(planned)
+}
+
+/// What a plan would be judged by.
+#[derive(Debug, Clone)]
+pub struct PreviewRules {
+    pub range: RangeRules,
+    pub carry: CarryRules,
+    /// Whether what is carried over is still to come.
+    pub opens_year: bool,
+    pub destinations: Vec<(String, String)>,
+    pub samples_max: i32,
+}
+
+/// Candidates of one range with one reason, or without.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Judged {
+    pub reason: Option<String>,
+    pub candidates: i64,
+    pub total: Decimal,
+    pub samples: Vec<String>,
+}
+
+/// Judges one range and leaves it at that. See `sql/preview_range.sql`.
+pub async fn preview_range(
+    tx: &mut PgConnection,
+    scope: &Scope,
+    payers: Payers<'_>,
+    rules: &PreviewRules,
+) -> sqlx::Result<Vec<Judged>> {
+    let sql = if rules.range.rate.is_some() { &PREVIEW_OF_MONTH } else { &PREVIEW_OF_YEAR };
+    set_for_ranges(tx).await?;
+    let judged = judged_by(sqlx::query_as(AssertSqlSafe(sql.as_str())), scope, payers, &rules.range)
+        .bind(rules.carry.after_void_last_paid)
+        .bind(rules.carry.is_base_rate)
+        .bind(rules.destinations.iter().map(|(gateway, _)| gateway.clone()).collect::<Vec<_>>())
+        .bind(rules.destinations.iter().map(|(_, bank_code)| bank_code.clone()).collect::<Vec<_>>())
+        .bind(rules.opens_year)
+        .bind(rules.samples_max)
+        .fetch_all(&mut *tx)
+        .await?;
+    reset_for_ranges(tx).await?;
+    Ok(judged)
 }
 
 /// Binds $1 to $17 of `sql/judge_range.sql`.

@@ -4,7 +4,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-
 /// A run to be made, if its slot has none yet.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -131,6 +130,33 @@ pub async fn lock(tx: &mut PgConnection, run_id: i64, epoch: i64) -> sqlx::Resul
 
 pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run> {
     sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
+}
+
+/// The run of a slot, if it is made.
+pub async fn in_slot(
+    connection: &mut PgConnection,
+    schedule: &str,
+    business_date: NaiveDate,
+    slot: i16,
+) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
+        .bind(schedule)
+        .bind(business_date)
+        .bind(slot)
+        .fetch_optional(connection)
+        .await
+}
+
+/// The schedule's last run before a date that was planned to its end.
+pub async fn last_of(connection: &mut PgConnection, schedule: &str, before: NaiveDate) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "SELECT * FROM runs WHERE schedule = $1 AND business_date < $2 AND state NOT IN ('planning', 'cancelled')
+         ORDER BY business_date DESC, slot DESC LIMIT 1",
+    )
+    .bind(schedule)
+    .bind(before)
+    .fetch_optional(connection)
+    .await
 }
 
 /// Runs that still have something to be planned, sealed or handed over, oldest first. One of which all that is left waits

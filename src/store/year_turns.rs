@@ -272,10 +272,5 @@ pub async fn expired(connection: &mut PgConnection, range: &Range) -> sqlx::Resu
 }
 
 async fn rows(connection: &mut PgConnection, sql: &'static str, range: &Range) -> sqlx::Result<Vec<TurnedRow>> {
-    sqlx::query_as(sql)
-        .bind(range.scope_id)
-        .bind(&range.first_key)
-        .bind(&range.last_key)
-        .fetch_all(connection)
-        .await
+    sqlx::query_as(sql).bind(range.scope_id).bind(&range.first_key).bind(&range.last_key).fetch_all(connection).await
 }

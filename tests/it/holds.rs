@@ -42,7 +42,8 @@ async fn runs_that_fail_in_a_row_suspend_the_amount_and_a_new_amount_releases_it
     assert_eq!(held(&place).await, [""; 0]);
     failing_run(&place, 5, &["P1"]).await;
     assert_eq!(held(&place).await, ["P1 1500.00 suspended"]);
-    let failed: Vec<_> = place.data_of("deduction.failed").await.iter().map(|data| data["tried_again"].clone()).collect();
+    let failed: Vec<_> =
+        place.data_of("deduction.failed").await.iter().map(|data| data["tried_again"].clone()).collect();
     assert_eq!(failed, [json!(true), json!(true), json!(false)], "the payer is told when nothing is tried again");
     let told = place.data_of("amount.held").await;
     assert_eq!(told.len(), 1);
@@ -189,7 +190,12 @@ async fn what_cannot_be_held_or_released_is_refused_and_leaves_nothing() {
     let before = place.count("SELECT count(*) FROM hold_decisions").await;
     let nobody = Decision { by: " ".into(), reason: "x".into() };
     let cases = [
-        ("held", Wish::Set, decision("again"), "the amount of held for resident_pension 2026 is held already: suspended"),
+        (
+            "held",
+            Wish::Set,
+            decision("again"),
+            "the amount of held for resident_pension 2026 is held already: suspended",
+        ),
         ("free", Wish::Release, decision("again"), "the amount of free for resident_pension 2026 is not held"),
         ("paid", Wish::Set, decision("late"), "the amount of paid for resident_pension 2026 is paid"),
         ("voided", Wish::Set, decision("late"), "the amount of voided for resident_pension 2026 is not active"),
@@ -214,8 +220,11 @@ async fn what_cannot_be_held_or_released_is_refused_and_leaves_nothing() {
 async fn special_declarations_are_candidates_of_their_own_beside_the_normal_one() {
     let place = Place::new().await;
     place.take(&ready("P1", "1500.00")).await;
-    let assessed = |number: &str, fields| assessment("P1", number, &format!("assess-{number}"), "2026-01-10T00:00:00Z", fields);
-    let filed = |number: &str, assessment_no: &str| with_data(special("P1", number, assessment_no), json!({"collect_by": "batch"}));
+    let assessed =
+        |number: &str, fields| assessment("P1", number, &format!("assess-{number}"), "2026-01-10T00:00:00Z", fields);
+    let filed = |number: &str, assessment_no: &str| {
+        with_data(special("P1", number, assessment_no), json!({"collect_by": "batch"}))
+    };
     place
         .take(&[
             assessed("H1", json!({})),

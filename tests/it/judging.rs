@@ -2,6 +2,7 @@
 //! Payers are laid out as rows, so that any standing can be had, also those that take months of messages to come about.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use pikou::config::Schedule;
@@ -10,7 +11,8 @@ use pikou::domain::eligibility::SkipReason;
 use pikou::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Window, owed};
 use pikou::domain::money::Money;
 use pikou::domain::period::{Cycle, Month, Period, Year};
-use pikou::stages::{Context, lease, plan};
+use pikou::stages::{Context, lease, plan, preview};
+use pikou::store::runs;
 use sqlx::types::Decimal;
 
 use crate::support::*;
@@ -217,8 +219,12 @@ fn agreed(payer: &Payer, held: bool, amount: Decimal) -> Result<(), &'static str
     Ok(())
 }
 
-/// Lays the payers out and plans: what the run made of each.
-async fn planned(place: &Place, scope: &Scope, payers: &[(String, Payer)]) -> BTreeMap<String, BTreeMap<String, Verdict>> {
+/// Lays the payers out, looks ahead and plans: what the run made of each, which is what was foreseen.
+async fn planned(
+    place: &Place,
+    scope: &Scope,
+    payers: &[(String, Payer)],
+) -> BTreeMap<String, BTreeMap<String, Verdict>> {
     let mut connection = place.ctx.pool.acquire().await.unwrap();
     // Without the guards, which know how such rows come about; in one transaction, for speed.
     sqlx::raw_sql("BEGIN; SET LOCAL session_replication_role = replica").execute(&mut *connection).await.unwrap();
@@ -227,9 +233,7 @@ async fn planned(place: &Place, scope: &Scope, payers: &[(String, Payer)]) -> BT
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.unwrap();
     drop(connection);
-    let run_id = plan::fire(&scope.ctx, &scope.schedule, scope.date).await.unwrap();
-    let lease = lease::take(&scope.ctx, run_id).await.unwrap().unwrap();
-    plan::plan(&scope.ctx, lease, |_| ()).await.unwrap();
+    let run_id = plan_as_foreseen(place, &scope.ctx, &scope.schedule, scope.date).await;
     let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT payer_id, declaration_no, reason, NULL FROM run_skips WHERE run_id = $1
          UNION ALL
@@ -244,11 +248,60 @@ async fn planned(place: &Place, scope: &Scope, payers: &[(String, Payer)]) -> BT
     assert_eq!(candidates, rows.len() as i64, "candidates = attempts + skips");
     let mut verdicts: BTreeMap<String, BTreeMap<String, Verdict>> = BTreeMap::new();
     for (payer, number, reason, amount) in rows {
-        let word = |reason: String| SkipReason::ALL.into_iter().map(SkipReason::as_str).find(|word| *word == reason).unwrap();
+        let word =
+            |reason: String| SkipReason::ALL.into_iter().map(SkipReason::as_str).find(|word| *word == reason).unwrap();
         let verdict = reason.map_or_else(|| Ok(amount.unwrap()), |reason| Err(word(reason)));
         verdicts.entry(payer).or_default().insert(number, verdict);
     }
     verdicts
+}
+
+/// Everything in the database: rows of every table, and where every sequence stands.
+async fn everything(place: &Place) -> Vec<String> {
+    let tables = place
+        .texts("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_sqlx%' ORDER BY 1")
+        .await;
+    let mut found = place.texts("SELECT concat_ws(' ', sequencename, last_value) FROM pg_sequences ORDER BY 1").await;
+    for table in tables {
+        let sql = format!(
+            "SELECT concat_ws(' ', '{table}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text))) FROM {table} t"
+        );
+        found.extend(place.texts(&sql).await);
+    }
+    found
+}
+
+/// Plans a run that does what `pikou plan` has said, which has written nothing.
+pub async fn plan_as_foreseen(place: &Place, ctx: &Context, schedule: &str, date: NaiveDate) -> i64 {
+    let before = everything(place).await;
+    let foreseen = preview::preview(ctx, schedule, date, |_| ()).await.unwrap();
+    assert_eq!(everything(place).await, before, "a look ahead writes nothing");
+    let run_id = plan::fire(ctx, schedule, date).await.unwrap();
+    let lease = lease::take(ctx, run_id).await.unwrap().unwrap();
+    plan::plan(ctx, lease, |_| ()).await.unwrap();
+    let mut connection = place.ctx.pool.acquire().await.unwrap();
+    let run = runs::get(&mut connection, run_id).await.unwrap();
+    let skips = runs::skips(&mut connection, run_id).await.unwrap();
+    assert_eq!(
+        (foreseen.candidates, foreseen.attempts, foreseen.attempts_total, &foreseen.skips),
+        (run.candidates, run.attempts, run.attempts_total, &skips),
+        "{schedule} on {date}"
+    );
+    let known: Vec<(String, String)> = sqlx::query_as(
+        "SELECT reason, payer_id FROM run_skips WHERE run_id = $1
+         UNION SELECT 'planned', payer_id FROM attempts WHERE run_id = $1",
+    )
+    .bind(run_id)
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    for (reason, payers) in &foreseen.samples {
+        assert!(!payers.is_empty() && payers.len() <= 5, "{reason}: {payers:?}");
+        for payer in payers {
+            assert!(known.contains(&(reason.clone(), payer.clone())), "{payer} is not {reason}");
+        }
+    }
+    run_id
 }
 
 async fn lay_out(connection: &mut sqlx::PgConnection, scope: &Scope, id: &str, payer: &Payer) {
@@ -408,7 +461,9 @@ const OVER: (u32, u32) = (12, 20);
 
 async fn scope(schedule: &str, (month, day): (u32, u32)) -> (Place, Scope) {
     let place = Place::new().await;
-    let ctx = place.under_file(RULES);
+    let mut ctx = place.under_file(RULES);
+    // Several ranges.
+    Arc::make_mut(&mut ctx.settings).run.range_max = 300;
     let date = NaiveDate::from_ymd_opt(2026, month, day).unwrap();
     (place, Scope { ctx, schedule: schedule.to_owned(), date })
 }
@@ -642,7 +697,9 @@ async fn thousands_of_payers_are_judged_as_a_plain_reading_of_the_rules_judges_t
                 let wanted = judge(&scope, payer);
                 let found = judged.remove(id).unwrap_or_default();
                 assert_eq!(found, wanted, "PIKOU_SEED={seed} {schedule} on {}: {payer:#?}", scope.date);
-                seen.extend(wanted.values().map(|verdict| verdict.as_ref().map_or_else(|reason| *reason, |_| "planned")));
+                seen.extend(
+                    wanted.values().map(|verdict| verdict.as_ref().map_or_else(|reason| *reason, |_| "planned")),
+                );
             }
             assert!(judged.is_empty(), "PIKOU_SEED={seed}: strangers {judged:?}");
         }

@@ -51,7 +51,8 @@ impl Book<'_> {
                 let year = self.years.get_mut(&key).expect("just seen");
                 year.sequence += 1;
                 // What held the old amount holds the new one where only a new agreement mends it.
-                let ended = hold.take_if(|reason| HoldReason::parse(reason).is_some_and(HoldReason::ends_with_a_new_amount));
+                let ended =
+                    hold.take_if(|reason| HoldReason::parse(reason).is_some_and(HoldReason::ends_with_a_new_amount));
                 year.marks.insert(order.clone(), (hold, year.sequence));
                 let version = year.history.active().expect("just set").clone();
                 self.tell_amount(EventType::AmountSet, &key, &version, "active", cause);

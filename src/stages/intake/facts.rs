@@ -88,7 +88,8 @@ impl Book<'_> {
             .iter()
             .filter(|(key, year)| {
                 let hold = year.history.active().and_then(|version| year.marks.get(&version.order));
-                key.0 == payer_id && hold.is_some_and(|(reason, _)| reason.as_deref() == Some(HoldReason::NoAgreement.as_str()))
+                key.0 == payer_id
+                    && hold.is_some_and(|(reason, _)| reason.as_deref() == Some(HoldReason::NoAgreement.as_str()))
             })
             .map(|(key, _)| key.clone())
             .collect();

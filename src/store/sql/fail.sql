@@ -8,7 +8,8 @@ WITH streaks AS MATERIALIZED (
     SELECT n.payer_id, n.insurance_type, n.last_run_id,
            n.runs + CASE WHEN k.payer_id IS NULL OR EXISTS (
                SELECT FROM settlements s WHERE s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type
-                 AND s.kind = 'normal' AND s.booked_at > k.failed_at) THEN 0
+                 AND s.kind = 'normal'
+                 AND CASE WHEN s.result_file_id IS NULL THEN s.booked_at > k.failed_at ELSE s.result_file_id > k.last_file_id END) THEN 0
            ELSE k.runs - (k.runs > 0 AND k.last_run_id = ANY (n.run_ids))::int END AS runs
     FROM (SELECT d.payer_id, d.insurance_type, count(DISTINCT j.run_id)::int AS runs, max(j.run_id) AS last_run_id,
                  array_agg(j.run_id) AS run_ids
@@ -43,10 +44,10 @@ WITH streaks AS MATERIALIZED (
                                                           ORDER BY hold_reason, line_no) = 1 AS holds
     FROM outcomes f
 ), counted AS (
-    INSERT INTO failure_streaks AS k (payer_id, insurance_type, runs, last_run_id, failed_at)
-    SELECT payer_id, insurance_type, runs, last_run_id, $2 FROM streaks
+    INSERT INTO failure_streaks AS k (payer_id, insurance_type, runs, last_run_id, last_file_id, failed_at)
+    SELECT payer_id, insurance_type, runs, last_run_id, $1, $2 FROM streaks
     ON CONFLICT (payer_id, insurance_type) DO UPDATE
-        SET runs = excluded.runs, last_run_id = excluded.last_run_id, failed_at = excluded.failed_at
+        SET runs = excluded.runs, last_run_id = excluded.last_run_id, last_file_id = excluded.last_file_id, failed_at = excluded.failed_at
 ), moved AS (
     UPDATE attempts a SET state = CASE WHEN f.failed THEN 'failed' ELSE 'unknown' END, sequence = f.sequence
     FROM failing f
