@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pikou::domain::amount_setting::SettingState;
+use pikou::domain::amount_setting::{HoldReason, SettingState};
 use pikou::domain::attempt::{AttemptState, Withdrawal};
 use pikou::domain::declaration::DeclarationState;
 use pikou::domain::discrepancy::DiscrepancyKind;
@@ -347,6 +347,10 @@ async fn what_is_evidence_is_never_deleted() {
         "quarantine_decisions",
         "online_orders",
         "assessments",
+        "hold_decisions",
+        "year_turns",
+        "carried_amounts",
+        "expired_amounts",
     ];
     let mut found = Vec::new();
     let mut wanted = Vec::new();
@@ -411,6 +415,7 @@ async fn the_words_of_the_database_are_those_of_the_rule_book() {
         ("declarations", "state", all(&DeclarationState::ALL, DeclarationState::as_str)),
         ("amount_settings", "state", all(&SettingState::ALL, SettingState::as_str)),
         ("run_skips", "reason", all(&SkipReason::ALL, SkipReason::as_str)),
+        ("amount_settings", "hold_reason", all(&HoldReason::ALL, HoldReason::as_str)),
         ("discrepancies", "kind", all(&DiscrepancyKind::ALL, DiscrepancyKind::as_str)),
     ];
     for (table, column, of_the_rule_book) in expected {
