@@ -5,6 +5,7 @@ use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
 
 use crate::judging::plan_as_foreseen;
+use crate::process::Pikou;
 use crate::support::*;
 
 const AFTER_VOID: &str = "PIKOU__REGIONS__BEIJING__INSURANCE__RESIDENT_PENSION__AFTER_VOID";
@@ -244,4 +245,54 @@ async fn what_is_active_when_its_year_is_over_expires_once_nothing_is_out() {
         .map(|data| data["payer_id"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(told, ["1-failed", "3-unknown"]);
+}
+
+/// Dies where it is told to, and is given the same command again: the books are those of one that never died.
+#[tokio::test]
+async fn a_worker_that_dies_while_a_year_is_opened_or_an_amount_held_leaves_no_half_of_it() {
+    // The processes go by the real clock: the window is the whole year.
+    let this_year = chrono::Datelike::year(&pikou::clock::Clock::System.business_date());
+    let place = Pikou::new(&[
+        (CARRY_OVER, "true"),
+        ("PIKOU__RUN__RANGE_MAX", "2"),
+        ("PIKOU__REGIONS__BEIJING__INSURANCE__RESIDENT_PENSION__WINDOW_FROM", "01-01"),
+        ("PIKOU__REGIONS__BEIJING__INSURANCE__RESIDENT_PENSION__WINDOW_TO", "12-31"),
+        ("PIKOU__LOG__LEVEL", "warn"),
+    ])
+    .await;
+    let last_year = this_year - 1;
+    let set = |payer: &str| {
+        let message = amount_set(payer, &format!("set-{payer}"), &format!("{last_year}-04-02T00:00:00Z"), "1500.00");
+        with_data(message, json!({"valid_year": last_year}))
+    };
+    let payers = ["P1", "P2", "P3", "P4", "P5"];
+    let messages: Vec<Value> = payers.iter().flat_map(|payer| [enrolment(payer), set(payer)]).collect();
+    let text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let file = place.write("messages.jsonl", text.as_bytes());
+    assert_eq!(place.run(&["ingest", file.to_str().unwrap()]).await.code(), 0);
+
+    let year = this_year.to_string();
+    let open = ["--json", "year", "open", "beijing", PENSION, &year];
+    for at in ["turning: before commit", "turning: range carried", "turning: range carried", "turning: year opened"] {
+        let ended = place.run_with(&open, &[("PIKOU_DIE_AT", at)]).await;
+        assert!(ended.was_killed(), "{at}: {}{}", ended.stdout, ended.stderr);
+    }
+    let ended = place.run(&open).await;
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&said["amounts"], &said["held"], &said["events_published"]), (&json!(5), &json!(0), &json!(5)));
+
+    let hold = ["hold", "set", "P3", PENSION, &year, "--by", "Li Wei", "--reason", "court order"];
+    let ended = place.run_with(&hold, &[("PIKOU_DIE_AT", "hold: before commit")]).await;
+    assert!(ended.was_killed(), "{}{}", ended.stdout, ended.stderr);
+    let listed = async || {
+        let ended = place.run(&["--json", "hold", "list"]).await;
+        let listed: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+        let row = |row: &Value| format!("{} {} {}", row["payer_id"], row["hold_reason"], row["reason"]);
+        listed.iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(listed().await, [""; 0]);
+    assert_eq!(place.run(&hold).await.code(), 0);
+    assert_eq!(listed().await, [r#""P3" "suspended" "court order""#]);
+    assert_eq!(place.run(&hold).await.code(), 2, "it is held already");
 }

@@ -4,7 +4,7 @@
 --  $22 events in a chunk   $23 whether the run tells deduction.planned   $24 whether deduction.skipped is published
 WITH destinations AS (
     SELECT lane, gateway, bank_code, attempts FROM run_lanes WHERE run_id = $18
-), {judged}, chosen AS MATERIALIZED (
+), {judged}, chosen AS (
     -- Order numbers ascend within the lane, behind those of the ranges before.
     SELECT j.*, j.lane_attempts + row_number() OVER (PARTITION BY j.lane ORDER BY j.payer_id, j.assessment_no) AS number
     FROM judged j
@@ -33,7 +33,6 @@ WITH destinations AS (
            -- Of the last event about the order: there is none yet where deduction.planned is not told.
            CASE WHEN $23 THEN 1 ELSE 0 END
     FROM numbered
-    ORDER BY order_no
 ), skipped AS (
     INSERT INTO run_skips (run_id, payer_id, declaration_no, reason)
     SELECT $18, payer_id, CASE WHEN assessment_no = '' THEN '' ELSE declaration_no END, reason
@@ -58,8 +57,8 @@ WITH destinations AS (
     GROUP BY chunk
     ORDER BY min(payer_id)
 )
-SELECT (SELECT count(*) FROM judged) AS candidates,
-       (SELECT count(*) FROM numbered) AS attempts,
-       (SELECT COALESCE(sum(amount), 0) FROM numbered) AS attempts_total,
+SELECT (SELECT count(*) FROM judged) AS candidates, n.attempts, n.attempts_total,
        (SELECT count(*) FROM judged WHERE reason IS NOT NULL) AS skips,
-       (SELECT count(*) FROM numbered WHERE NOT files) = (SELECT count(*) FROM taken) AS all_taken
+       n.to_take = (SELECT count(*) FROM taken) AS all_taken
+FROM (SELECT count(*) AS attempts, COALESCE(sum(amount), 0) AS attempts_total, count(*) FILTER (WHERE NOT files) AS to_take
+      FROM numbered) n
