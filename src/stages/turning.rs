@@ -98,26 +98,23 @@ pub async fn turn_years(ctx: &Context) -> Result<(), StageError> {
                 valid_year,
             };
             let mut connection = ctx.pool.acquire().await?;
-            if is_unopened(&mut connection, rule, &key(this_year), day).await? {
-                drop(connection);
-                let (amounts, held) = open(ctx, &key(this_year), day).await?;
-                tracing::info!(
-                    region = region.name,
-                    kind = insurance_type.0,
-                    year = this_year,
-                    amounts,
-                    held,
-                    "a year is open"
-                );
-                connection = ctx.pool.acquire().await?;
-            }
-            let (first, last) = (this_year - YEARS_BACK_MAX, this_year);
-            let years = year_turns::active_years(&mut connection, &insurance_type.0, first, last).await?;
-            drop(connection);
-            for valid_year in years {
-                if rule.window(Year(valid_year), day) == Window::Closed {
-                    expire(ctx, &key(valid_year)).await?;
+            let opens = is_unopened(&mut connection, rule, &key(this_year), day).await?;
+            let mut over = Vec::new();
+            for valid_year in this_year - YEARS_BACK_MAX..=this_year {
+                if rule.window(Year(valid_year), day) == Window::Closed
+                    && year_turns::any_amounts(&mut connection, &insurance_type.0, valid_year).await?
+                {
+                    over.push(valid_year);
                 }
+            }
+            drop(connection);
+            if opens {
+                let (amounts, held) = open(ctx, &key(this_year), day).await?;
+                let (region, kind) = (&region.name, &insurance_type.0);
+                tracing::info!(region, kind, year = this_year, amounts, held, "a year is open");
+            }
+            for valid_year in over {
+                expire(ctx, &key(valid_year)).await?;
             }
         }
     }

@@ -209,22 +209,13 @@ pub async fn set_looked(tx: &mut PgConnection, turn_id: i64, on: NaiveDate) -> s
         .map(drop)
 }
 
-/// Years of a type with amounts that are still active, among these.
-pub async fn active_years(
-    connection: &mut PgConnection,
-    insurance_type: &str,
-    first: i16,
-    last: i16,
-) -> sqlx::Result<Vec<i16>> {
-    sqlx::query_scalar(
-        "SELECT y::smallint FROM generate_series($2::int, $3::int) AS y
-         WHERE EXISTS (SELECT FROM amount_settings WHERE insurance_type = $1 AND valid_year = y AND state = 'active')",
-    )
-    .bind(insurance_type)
-    .bind(i32::from(first))
-    .bind(i32::from(last))
-    .fetch_all(connection)
-    .await
+/// Whether anything was said of a year.
+pub async fn any_amounts(connection: &mut PgConnection, insurance_type: &str, valid_year: i16) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM amount_settings WHERE insurance_type = $1 AND valid_year = $2)")
+        .bind(insurance_type)
+        .bind(valid_year)
+        .fetch_one(connection)
+        .await
 }
 
 /// An amount that a year's turn carried over or ended, for its event.
