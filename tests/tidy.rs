@@ -57,10 +57,12 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
     ("main", &[], &[]),
 ];
 
-/// Each knows nothing of the others; what they share is in `aside`, `firing`, `lease` and `telling`.
-const STAGES: [&str; 12] = [
+/// Each knows nothing of the others; what they share is in `abreast`, `aside`, `decider`, `firing`, `judging`, `lease`,
+/// `telling` and `turning`.
+const STAGES: [&str; 14] = [
     "fire",
     "intake",
+    "preview",
     "plan",
     "release",
     "cancel",
@@ -68,6 +70,7 @@ const STAGES: [&str; 12] = [
     "deliver",
     "reconcile",
     "publish",
+    "hold",
     "quarantine",
     "rebuild",
     "rekey",

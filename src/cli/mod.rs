@@ -9,14 +9,17 @@ mod commands;
 mod demo;
 mod events;
 mod files;
+mod hold;
 mod keys;
 mod messages;
+mod plan;
 mod print;
 mod publish;
 mod rebuild;
 mod runs;
 mod schedule;
 mod serve;
+mod year;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -30,7 +33,9 @@ use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
 use crate::stages::{Context, StageError};
 use crate::telemetry;
+use hold::HoldCommand;
 use keys::KeysCommand;
+use year::YearCommand;
 
 /// The worker behind batch deduction (批扣) of social-insurance contributions.
 #[derive(Debug, Parser)]
@@ -62,6 +67,13 @@ enum Command {
     /// What pikou tells the world
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Show what a run would do: counts, sums, reasons, and how that differs from the last run; nothing is written
+    Plan {
+        schedule: String,
+        /// Nominal business date, yyyy-mm-dd [default: today in Asia/Shanghai]
+        #[arg(long)]
+        date: Option<chrono::NaiveDate>,
+    },
     /// Fire a schedule for a day and hand its request files over; firing again finds the same run. Or look at runs, and
     /// decide on them
     Run(runs::RunArgs),
@@ -81,6 +93,12 @@ enum Command {
     /// What could not be understood: look, replay, discard
     #[command(subcommand)]
     Messages(messages::Messages),
+    /// Amounts that no run selects: list, hold, release
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Turns of a valid year: open it by hand
+    #[command(subcommand)]
+    Year(YearCommand),
     /// The books as they stand, and whether they add up
     Account,
     /// Take the whole message log of another database into the empty one of the settings; publishes nothing
@@ -182,6 +200,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
             publish::publish(&settings, &file, mode, json).await
         }
         Command::Events(command) => events::events(&settings, command, json).await,
+        Command::Plan { schedule, date } => {
+            with_app(settings, async |ctx| plan::plan(ctx, &schedule, date, json).await).await
+        }
         Command::Run(args) => with_app(settings, async |ctx| runs::runs(ctx, args, json).await).await,
         Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
         Command::Reconcile { file, bank } => {
@@ -190,6 +211,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Files(what) => with_app(settings, async |ctx| files::files(ctx, what, json).await).await,
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
         Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
+        Command::Hold(what) => with_app(settings, async |ctx| hold::hold(ctx, what, json).await).await,
+        Command::Year(what) => with_app(settings, async |ctx| year::year(ctx, what, json).await).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Config => {
             if json {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::sections::{ChannelSection, Check, RegionSection, RuleSection};
-use crate::domain::insurance::{AmountRule, CollectionRule, InsuranceType, Region, Regions, Steps};
+use crate::domain::insurance::{
+    AfterVoid, AmountRule, CarryOver, CollectionRule, InsuranceType, Region, Regions, Steps, owed,
+};
 use crate::domain::money::Money;
 use crate::domain::order::{Channel, Channels, Method};
 use crate::domain::period::Cycle;
@@ -72,7 +74,10 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
             let rate = rate.filter(|rate| *rate > Decimal::ZERO && *rate <= Decimal::ONE);
             check.that(rate.is_some(), &format!("{key}.rate"), "must be a share such as \"0.20\"");
             check.that(cycle == Cycle::Monthly, key, "rule = \"base_rate\" is for monthly types");
-            steps(section, key, check).zip(rate).map(|(bases, rate)| AmountRule::BaseRate { bases, rate })
+            let parts = steps(section, key, check).zip(rate);
+            let something = parts.is_none_or(|(bases, rate)| owed(bases.minimum, rate) > Decimal::ZERO);
+            check.that(something, &format!("{key}.minimum"), "must make at least a fen with this rate");
+            parts.map(|(bases, rate)| AmountRule::BaseRate { bases, rate })
         }
         "fixed" => {
             let given = section.amounts.clone().unwrap_or_default();
@@ -102,6 +107,17 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
     let window_to = check.month_day(&format!("{key}.window_to"), &section.window_to);
     check.that((0..=10).contains(&section.future_years), &format!("{key}.future_years"), "must be 0 to 10");
     check.that((1..=366).contains(&section.retry_runs), &format!("{key}.retry_runs"), "must be 1 to 366");
+    check.that((0..=366).contains(&section.suspend_after), &format!("{key}.suspend_after"), "must be 0 to 366");
+    let after_void = match section.after_void.as_deref() {
+        None | Some("none") => Some(AfterVoid::Nothing),
+        Some("last_paid") => Some(AfterVoid::LastPaid),
+        Some(_) => None,
+    };
+    check.that(after_void.is_some(), &format!("{key}.after_void"), "must be none or last_paid");
+    // What was paid for a month is not the base that it was owed of.
+    let is_known = after_void != Some(AfterVoid::LastPaid) || section.rule != "base_rate";
+    check.that(is_known, &format!("{key}.after_void"), "last_paid does not go with rule = base_rate");
+    let carry_over = after_void.map(|after_void| section.carry_over.then_some(CarryOver { after_void }));
     Some(CollectionRule {
         cycle,
         amounts: amounts?,
@@ -109,6 +125,8 @@ fn collection_rule(section: &RuleSection, key: &str, cycle: Cycle, check: &mut C
         window_to: window_to?,
         future_years: section.future_years,
         retry_runs: section.retry_runs,
+        suspend_after: section.suspend_after,
+        carry_over: carry_over?,
     })
 }
 

@@ -173,6 +173,11 @@ pub(super) struct RuleSection {
     pub window_to: String,
     pub future_years: i16,
     pub retry_runs: i16,
+    #[serde(default)]
+    pub suspend_after: i16,
+    #[serde(default)]
+    pub carry_over: bool,
+    pub after_void: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -173,10 +173,16 @@ pub struct SkipData {
     pub payer_id: String,
     #[schemars(schema_with = "text")]
     pub insurance_type: String,
+    #[schemars(schema_with = "declaration_kind")]
+    pub kind: String,
     #[schemars(schema_with = "month")]
     pub period_from: String,
     #[schemars(schema_with = "month")]
     pub period_to: String,
+    /// Of a special one, of which a payer may have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "text")]
+    pub declaration_no: Option<String>,
     #[schemars(schema_with = "skip_reason")]
     pub reason: String,
     #[schemars(schema_with = "saying")]

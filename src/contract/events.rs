@@ -47,7 +47,9 @@ event_types! {
     AmountSuperseded = "amount.superseded": Amount ["channel"],
     AmountVoided = "amount.voided": Amount ["channel"],
     AmountVoidTooLate = "amount.void_too_late": Amount ["channel", "order_no", "if_succeeded", "if_failed"],
+    AmountCarriedOver = "amount.carried_over": Amount ["channel"],
     AmountFulfilled = "amount.fulfilled": Amount [],
+    AmountExpired = "amount.expired": Amount ["channel"],
     AmountHeld = "amount.held": Amount ["hold_reason"],
     AmountReleased = "amount.released": Amount ["channel"],
     DeclarationAccepted = "declaration.accepted": Declaration [],
@@ -90,7 +92,8 @@ pub struct Event {
     pub subject: Subject,
     /// 1, 2, 3 … for each subject: a consumer orders by it, ignores what is older and sees what it has missed.
     pub sequence: i64,
-    /// What caused it: `message:<source>/<id>`, `run:<id>`, `run_decision:<id>`, `result_file:<id>#<line>`, `time`.
+    /// What caused it: `message:<source>/<id>`, `run:<id>`, `run_decision:<id>`, `result_file:<id>#<line>`,
+    /// `hold:<decision>`, `time`.
     pub causation: String,
     pub time: DateTime<Utc>,
     pub data: Data,
@@ -99,10 +102,19 @@ pub struct Event {
 /// Whose story an event is part of. A deduction and its payment are one story, that of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    Amount { payer_id: String, insurance_type: String, valid_year: i16 },
+    Amount {
+        payer_id: String,
+        insurance_type: String,
+        valid_year: i16,
+    },
     Declaration(String),
     Order(String),
-    Skip { run_id: i64, payer_id: String },
+    /// Of a run that passes a payer's normal contribution by, or (with its number) a special declaration.
+    Skip {
+        run_id: i64,
+        payer_id: String,
+        declaration_no: String,
+    },
     Run(i64),
     RequestFile(String),
     ResultFile(i64),
@@ -137,7 +149,10 @@ impl std::fmt::Display for Subject {
             Subject::Amount { payer_id, insurance_type, valid_year } => {
                 write!(f, "{payer_id}/{insurance_type}/{valid_year}")
             }
-            Subject::Skip { run_id, payer_id } => write!(f, "{run_id}/{payer_id}"),
+            Subject::Skip { run_id, payer_id, declaration_no } if declaration_no.is_empty() => {
+                write!(f, "{run_id}/{payer_id}")
+            }
+            Subject::Skip { run_id, payer_id, declaration_no } => write!(f, "{run_id}/{payer_id}/{declaration_no}"),
             Subject::Declaration(text) | Subject::Order(text) | Subject::RequestFile(text) | Subject::Message(text) => {
                 f.write_str(text)
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::envelope::{NotUnderstoodCode, SHORT_TEXT_MAX};
 use super::refusal::RefusalCode;
-use crate::domain::amount_setting::SettingState;
+use crate::domain::amount_setting::{HoldReason, SettingState};
 use crate::domain::assessment::AssessmentKind;
 use crate::domain::attempt::Withdrawal;
 use crate::domain::declaration::{CollectBy, Kind, PublicStatus};
@@ -115,11 +115,11 @@ fields! {
     assessment_status = one_of(ASSESSMENT_STATUSES);
     /// `fulfilled` and `held` are not stored as states: the settlement and the hold say so.
     amount_status = one_of(SettingState::ALL.into_iter().map(SettingState::as_str).chain(["fulfilled", "held"]));
-    hold_reason = one_of(["no_agreement"]);
+    hold_reason = one_of(HoldReason::ALL.into_iter().map(HoldReason::as_str));
     declaration_kind = one_of(declaration_kinds());
     public_status = one_of(public_statuses());
     /// Why it is payable again or void (that of the attempt's withdrawal, or its failure), or rejected.
-    declaration_reason = one_of(withdrawals().into_iter().chain(["deduction_failed", "payment_failed", "requested"]).chain(refusal_codes()));
+    declaration_reason = one_of(withdrawals().into_iter().chain(["deduction_failed", "payment_failed", "requested", "assessment_withdrawn", "assessment_changed"]).chain(refusal_codes()));
     outcome_class = one_of(OutcomeClass::ALL.into_iter().filter(|class| *class != OutcomeClass::Success).map(OutcomeClass::as_str));
     skip_reason = one_of(SkipReason::ALL.into_iter().map(SkipReason::as_str));
     /// Of its events; between `sent` and `closed` a run is settling, of which none tells.

@@ -44,6 +44,41 @@ impl SettingState {
     }
 }
 
+/// Why the active amount is not collected for the time being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldReason {
+    /// A final failure; until a new agreement comes.
+    NoAgreement,
+    /// Carried over, and not within this year's rule; until the payer sets an amount.
+    AmountOutOfRange,
+    /// Too many failed runs, or an operator's hold; until the payer sets an amount or an operator releases it.
+    Suspended,
+}
+
+impl HoldReason {
+    pub const ALL: [HoldReason; 3] = [HoldReason::NoAgreement, HoldReason::AmountOutOfRange, HoldReason::Suspended];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HoldReason::NoAgreement => "no_agreement",
+            HoldReason::AmountOutOfRange => "amount_out_of_range",
+            HoldReason::Suspended => "suspended",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<HoldReason> {
+        HoldReason::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
+    /// Whether an amount that the payer sets anew ends it.
+    pub fn ends_with_a_new_amount(self) -> bool {
+        match self {
+            HoldReason::NoAgreement => false,
+            HoldReason::AmountOutOfRange | HoldReason::Suspended => true,
+        }
+    }
+}
+
 /// One version of the amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {

@@ -68,7 +68,7 @@ impl AmountRule {
 }
 
 /// `rate` of a base in yuan, half a fen rounded up.
-fn owed(base: Money, rate: Decimal) -> Decimal {
+pub fn owed(base: Money, rate: Decimal) -> Decimal {
     (base.decimal() * rate).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
@@ -104,6 +104,25 @@ pub struct CollectionRule {
     pub future_years: i16,
     /// In how many runs a deduction is tried that fails for lack of balance.
     pub retry_runs: i16,
+    /// After how many failed runs in a row, of whatever year, a payer's amount is suspended; 0: never.
+    pub suspend_after: i16,
+    /// Whether last year's amount is used where the payer sets none; `None`: it is not.
+    pub carry_over: Option<CarryOver>,
+}
+
+/// 沿用: how last year's amount is carried over. One that is not within this year's rule is held, never clamped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarryOver {
+    pub after_void: AfterVoid,
+}
+
+/// What is carried over from a year that was voided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterVoid {
+    /// Who said stop is not debited again without a new word.
+    Nothing,
+    /// What was last paid for a year before.
+    LastPaid,
 }
 
 /// Where a day stands in a year's validity window.
@@ -189,6 +208,8 @@ mod tests {
             window_to: MonthDay::parse("12-10").unwrap(),
             future_years: 0,
             retry_runs: 3,
+            suspend_after: 0,
+            carry_over: None,
         }
     }
 

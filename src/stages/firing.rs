@@ -75,6 +75,7 @@ pub fn run_of(settings: &Settings, schedule: &str, business_date: NaiveDate, slo
         period_from: period.from.to_string(),
         period_to: period.to.to_string(),
         retry_runs: rule.retry_runs,
+        suspend_after: rule.suspend_after,
         tells_planned: settings.events.deduction_planned,
         destinations: settings.destinations().map(|to| (to.gateway().to_owned(), to.bank_code().to_owned())).collect(),
     })

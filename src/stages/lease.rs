@@ -34,6 +34,14 @@ impl Lease {
         Ok(renewed.filter(|epoch| *epoch == self.epoch).map(|_| run))
     }
 
+    /// Says that we are still at it, in work that writes nothing of the run.
+    pub async fn renew(self, ctx: &Context) -> Result<(), StageError> {
+        match take(ctx, self.run_id).await? {
+            Some(lease) if lease == self => Ok(()),
+            _ => Err(self.lost()),
+        }
+    }
+
     pub async fn release(self, ctx: &Context) -> Result<(), StageError> {
         let mut connection = ctx.pool.acquire().await?;
         Ok(runs::release(&mut connection, self.run_id, self.epoch).await?)

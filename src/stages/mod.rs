@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`intake`] | messages; time, when a wait has ended | facts, declarations, online orders, answers |
 //! | [`fire`] | time, when a schedule is due | a run to be planned, or why there is none |
+//! | [`preview`] | a schedule's firing | nothing: it shows what the plan would do |
 //! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons; or one that waits for a person |
 //! | [`release`] | a run that waits | a planned one, by a person's decision |
 //! | [`cancel`] | a run that is not sealed | none of its attempts, by a person's decision |
@@ -12,6 +13,7 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
+//! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
 //! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
 //! | [`rekey`] | values of older keys | the same values under the current key |
@@ -35,9 +37,12 @@ pub mod decider;
 pub mod deliver;
 pub mod fire;
 pub mod firing;
+pub mod hold;
 pub mod intake;
+pub mod judging;
 pub mod lease;
 pub mod plan;
+pub mod preview;
 pub mod publish;
 pub mod quarantine;
 pub mod rebuild;
@@ -46,6 +51,7 @@ pub mod rekey;
 pub mod release;
 pub mod seal;
 pub mod telling;
+pub mod turning;
 
 /// What every stage gets.
 #[derive(Clone)]

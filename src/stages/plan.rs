@@ -9,13 +9,12 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use super::lease::Lease;
-use super::{Context, StageError, crash_point, firing, telling};
+use super::{Context, StageError, crash_point, firing, judging, telling, turning};
 use crate::contract::events::{Event, EventType};
-use crate::domain::insurance::{AmountRule, CollectionRule, Region, Steps, Window};
-use crate::domain::money::Money;
-use crate::domain::period::Year;
 use crate::domain::threshold::{Figures, RunHoldReason};
-use crate::store::runs::{self, RangeRules, Run};
+use crate::store::plans::{self, Scope};
+use crate::store::runs::{self, Run};
+use crate::store::year_turns::TurnKey;
 use crate::store::{declarations, gates, outbox, run_decisions};
 
 /// Finds or makes the run of a firing: however often it fires, by whatever clock, it is one run.
@@ -39,12 +38,28 @@ pub async fn plan(ctx: &Context, lease: Lease, mut progress: impl FnMut(i64)) ->
     if runs::get(&mut connection, lease.run_id).await?.state != "planning" {
         return Ok(());
     }
+    open_year(ctx, lease).await?;
     runs::analyze_facts(&mut connection).await?;
     while let Some(run) = plan_next_range(ctx, lease).await? {
         progress(run.candidates);
         crash_point("plan: range planned");
     }
     Ok(runs::analyze_plan(&mut connection).await?)
+}
+
+/// Amounts that are carried over are there before the first of them is judged.
+async fn open_year(ctx: &Context, lease: Lease) -> Result<(), StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let run = runs::get(&mut connection, lease.run_id).await?;
+    let Some((region, rule)) = firing::rule(&ctx.settings, &run.schedule) else { return Ok(()) };
+    let (insurance_type, valid_year) = (run.insurance_type.clone(), run.valid_year);
+    let key = TurnKey { region: region.name.clone(), insurance_type, valid_year };
+    if turning::is_unopened(&mut connection, rule, &key, run.business_date).await? {
+        while turning::open_some(ctx, &key, run.business_date).await?.is_some() {
+            lease.renew(ctx).await?;
+        }
+    }
+    Ok(())
 }
 
 /// `None`: the plan is closed.
@@ -57,7 +72,9 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
         return Ok(None);
     }
     let causation = format!("run:{}", run.run_id);
-    let Some(range_end) = runs::range_end(&mut tx, &run, ctx.settings.run.range_max).await? else {
+    let Some(range_end) =
+        plans::range_end(&mut tx, &Scope::of(&run), &run.planned_through, ctx.settings.run.range_max).await?
+    else {
         let event = close(ctx, &mut tx, &run, &causation).await?;
         outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
         crash_point("plan: before commit");
@@ -76,7 +93,9 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
     outbox::append(&mut tx, &ctx.settings.events.source, now, &voided).await?;
     let missing = || StageError::Refused(format!("schedule {} is no longer configured", run.schedule));
     let (region, rule) = firing::rule(&ctx.settings, &run.schedule).ok_or_else(missing)?;
-    let planned = runs::plan_range(&mut tx, &run, &range_end, &range_rules(ctx, region, rule, &run), now).await?;
+    let rules = judging::rules(&ctx.settings, region, rule, &Scope::of(&run), run.retry_runs);
+    let tells_skipped = ctx.settings.events.deduction_skipped;
+    let planned = plans::plan_range(&mut tx, &run, &range_end, &rules, tells_skipped, now).await?;
     if !planned.all_taken {
         return Err(StageError::broken(format!("run {}: a declaration changed hands under the gate", run.run_id)));
     }
@@ -101,25 +120,4 @@ async fn close(ctx: &Context, tx: &mut PgConnection, run: &Run, causation: &str)
     let held_against = (last.as_ref().map(|last| last.run_id), thresholds.releases_needed());
     let run = run_decisions::set_held(tx, run.run_id, &reasons, held_against, now).await?;
     Ok(telling::run_held(&run, last.as_ref(), causation, now))
-}
-
-fn range_rules(ctx: &Context, region: &Region, rule: &CollectionRule, run: &Run) -> RangeRules {
-    let (minimum, maximum, step, tiers) = match &rule.amounts {
-        AmountRule::Range(Steps { minimum, maximum, step }) => (*minimum, *maximum, *step, None),
-        AmountRule::Tiers(tiers) => {
-            (Money::ZERO, Money::ZERO, Money::ZERO, Some(tiers.iter().map(|tier| tier.decimal()).collect()))
-        }
-        // The settings refuse schedules of these rules: no amount is allowed by them here.
-        AmountRule::Fixed(_) | AmountRule::BaseRate { .. } => (Money::ZERO, Money::ZERO, Money::ZERO, Some(Vec::new())),
-    };
-    RangeRules {
-        division_prefix: region.division_prefix.clone(),
-        cut_out: ctx.settings.regions.cut_out_of(region),
-        minimum: minimum.decimal(),
-        maximum: maximum.decimal(),
-        step: step.decimal(),
-        tiers,
-        in_window: rule.window(Year(run.valid_year), run.business_date) == Window::Open,
-        tell_skipped: ctx.settings.events.deduction_skipped,
-    }
 }

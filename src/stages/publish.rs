@@ -16,9 +16,11 @@ use crate::contract::envelope::wire_time;
 use crate::contract::events::{
     AmountData, Data, DeductionNews, DiscrepancyData, Event, EventType, PaymentData, SkipData, Subject, WireEvent,
 };
+use crate::domain::amount_setting::HoldReason;
 use crate::domain::eligibility::SkipReason;
 use crate::store::outbox::{self, Chunk, Content, Range, RangeKind};
 use crate::store::ranges::{self, AttemptRow, OutcomeRow, SettlementRow};
+use crate::store::year_turns::{self, TurnedRow};
 use telling::{bank_code, declaration_changed, declaration_of, deduction, wire_sum};
 
 /// Outbox rows taken at a time, and events after which no further row is: the broker's confirms are waited for each time.
@@ -113,6 +115,10 @@ async fn expand(ctx: &Context, connection: &mut PgConnection, chunk: Chunk) -> R
         RangeKind::Sent => sent(connection, &range).await?,
         RangeKind::Results => results(ctx, connection, &range).await?,
         RangeKind::Discrepancies => discrepancies(connection, &range).await?,
+        RangeKind::Carried => {
+            turned(EventType::AmountCarriedOver, &year_turns::carried(connection, &range).await?, &range)
+        }
+        RangeKind::Expired => turned(EventType::AmountExpired, &year_turns::expired(connection, &range).await?, &range),
     };
     if events.len() != promised {
         let what = format!("outbox row {} stands for {promised} events and gives {}", chunk.outbox_id, events.len());
@@ -152,7 +158,11 @@ async fn skipped(connection: &mut PgConnection, range: &Range) -> Result<Vec<Eve
         let reason = SkipReason::ALL.into_iter().find(|reason| reason.as_str() == row.reason);
         Event {
             kind: EventType::DeductionSkipped,
-            subject: Subject::Skip { run_id: row.run_id, payer_id: row.payer_id.clone() },
+            subject: Subject::Skip {
+                run_id: row.run_id,
+                payer_id: row.payer_id.clone(),
+                declaration_no: row.declaration_no.clone(),
+            },
             sequence: 1,
             causation: format!("run:{}", row.run_id),
             time: range.created_at,
@@ -160,8 +170,10 @@ async fn skipped(connection: &mut PgConnection, range: &Range) -> Result<Vec<Eve
                 run_id: row.run_id,
                 payer_id: row.payer_id.clone(),
                 insurance_type: row.insurance_type.clone(),
+                kind: row.kind.clone(),
                 period_from: row.period_from.clone(),
                 period_to: row.period_to.clone(),
+                declaration_no: (!row.declaration_no.is_empty()).then(|| row.declaration_no.clone()),
                 reason: row.reason.clone(),
                 sentence: reason.map_or("", SkipReason::sentence).to_owned(),
             }),
@@ -227,7 +239,8 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
     let paid = declaration_changed(EventType::DeclarationPaid, &record, causation, time);
     let mut events = vec![succeeded, recorded, paid];
     if let Some(sequence) = row.amount_sequence {
-        events.push(amount(EventType::AmountFulfilled, attempt, row.valid_year, sequence, causation, time));
+        let fulfilled = AmountData { status: "fulfilled", ..amount_of(attempt, row.valid_year) };
+        events.push(amount(EventType::AmountFulfilled, fulfilled, sequence, causation, time));
     }
     events
 }
@@ -254,8 +267,14 @@ fn outcome_events(ctx: &Context, row: &OutcomeRow, causation: &str) -> Vec<Event
         events.push(declaration_changed(kind, &record, causation, row.booked_at));
     }
     if let Some(sequence) = row.amount_sequence {
-        let (kind, attempt) = (EventType::AmountHeld, &row.attempt);
-        events.push(amount(kind, attempt, row.valid_year, sequence, causation, row.booked_at));
+        let why = if row.class == "final" { HoldReason::NoAgreement } else { HoldReason::Suspended };
+        let held = AmountData {
+            amount: wire_sum(row.held_amount.unwrap_or(row.attempt.amount)),
+            status: "held",
+            hold_reason: Some(why.as_str().to_owned()),
+            ..amount_of(&row.attempt, row.valid_year)
+        };
+        events.push(amount(EventType::AmountHeld, held, sequence, causation, row.booked_at));
     }
     events
 }
@@ -288,30 +307,41 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
     Ok(rows.iter().map(event).collect())
 }
 
-fn amount(
-    kind: EventType,
-    row: &AttemptRow,
-    valid_year: i16,
-    sequence: i64,
-    causation: &str,
-    time: DateTime<Utc>,
-) -> Event {
-    let (payer_id, insurance_type) = (row.payer_id.clone(), row.insurance_type.clone());
-    let held = kind == EventType::AmountHeld;
-    Event {
-        kind,
-        subject: Subject::Amount { payer_id: payer_id.clone(), insurance_type: insurance_type.clone(), valid_year },
-        sequence,
-        causation: causation.to_owned(),
-        time,
-        data: Data::Amount(AmountData {
-            payer_id,
-            insurance_type,
-            valid_year,
+/// Amounts at the turn of a year.
+fn turned(kind: EventType, rows: &[TurnedRow], range: &Range) -> Vec<Event> {
+    let event = |row: &TurnedRow| {
+        let data = AmountData {
+            payer_id: row.payer_id.clone(),
+            insurance_type: row.insurance_type.clone(),
+            valid_year: row.valid_year,
             amount: wire_sum(row.amount),
-            status: if held { "held" } else { "fulfilled" },
-            hold_reason: held.then(|| "no_agreement".to_owned()),
+            status: match (kind, &row.hold_reason) {
+                (EventType::AmountExpired, _) => "expired",
+                (_, Some(_)) => "held",
+                (_, None) => "active",
+            },
+            channel: Some(row.channel.clone()),
+            hold_reason: row.hold_reason.clone(),
             ..AmountData::default()
-        }),
+        };
+        amount(kind, data, row.sequence, "time", range.created_at)
+    };
+    rows.iter().map(event).collect()
+}
+
+/// The amount of an attempt's year.
+fn amount_of(row: &AttemptRow, valid_year: i16) -> AmountData {
+    AmountData {
+        payer_id: row.payer_id.clone(),
+        insurance_type: row.insurance_type.clone(),
+        valid_year,
+        amount: wire_sum(row.amount),
+        ..AmountData::default()
     }
+}
+
+fn amount(kind: EventType, data: AmountData, sequence: i64, causation: &str, time: DateTime<Utc>) -> Event {
+    let (payer_id, insurance_type) = (data.payer_id.clone(), data.insurance_type.clone());
+    let subject = Subject::Amount { payer_id, insurance_type, valid_year: data.valid_year };
+    Event { kind, subject, sequence, causation: causation.to_owned(), time, data: Data::Amount(data) }
 }

@@ -1,8 +1,6 @@
 //! Attempts: withdrawing those whose ground has gone, and reading them for events.
 
-use std::sync::LazyLock;
-
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 
 use super::ranges::AttemptRow;
 use crate::domain::attempt::Withdrawal;
@@ -17,12 +15,9 @@ pub struct Withdrawn {
     pub attempt: AttemptRow,
 }
 
-static OF_PAYERS: LazyLock<String> =
-    LazyLock::new(|| include_str!("sql/withdraw_outdated.sql").replace("{scope}", "a.payer_id = ANY ($1)"));
-
 /// After facts of these payers have changed: their attempts in runs that are not sealed yet.
 pub async fn withdraw_outdated_of_payers(tx: &mut PgConnection, payers: &[&str]) -> sqlx::Result<Vec<Withdrawn>> {
-    sqlx::query_as(AssertSqlSafe(OF_PAYERS.as_str())).bind(payers).fetch_all(tx).await
+    sqlx::query_as(include_str!("sql/withdraw_outdated.sql")).bind(payers).fetch_all(tx).await
 }
 
 /// Items that the bank's file cannot hold, or whose agreement has gone to another bank, or whose run is cancelled: their

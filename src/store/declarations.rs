@@ -1,11 +1,14 @@
 //! Declarations, as intake reads and writes them. Runs and reconciliation move them in their own set statements.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::amount_settings::{decode_money, impossible};
+use super::plans::OUTDATED;
 use crate::domain::declaration::{CollectBy, DeclarationState, Kind, Obligation};
 use crate::domain::money::Money;
 use crate::domain::period::{Month, Period};
@@ -75,7 +78,7 @@ pub async fn payers(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec
 /// Those of the numbers that exist.
 pub async fn by_number(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec<Declaration>> {
     let sql = format!("SELECT {COLUMNS} FROM declarations d {SETTLED} WHERE d.declaration_no = ANY ($1)");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(numbers).fetch_all(tx).await?.iter().map(decode).collect()
+    sqlx::query(AssertSqlSafe(sql)).bind(numbers).fetch_all(tx).await?.iter().map(decode).collect()
 }
 
 /// The live declarations of the given obligations.
@@ -89,7 +92,7 @@ pub async fn live(tx: &mut PgConnection, keys: &[(&str, &str, &Obligation)]) -> 
          {SETTLED}
          WHERE d.state NOT IN ('voided', 'rejected')"
     );
-    sqlx::query(sqlx::AssertSqlSafe(sql))
+    sqlx::query(AssertSqlSafe(sql))
         .bind(keys.iter().map(|key| key.0).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.2.period.from.to_string()).collect::<Vec<_>>())
@@ -112,14 +115,7 @@ pub async fn under(tx: &mut PgConnection, payers: &[&str], assessments: &[&str])
          {SETTLED}
          WHERE d.state NOT IN ('voided', 'rejected')"
     );
-    sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(payers)
-        .bind(assessments)
-        .fetch_all(tx)
-        .await?
-        .iter()
-        .map(decode)
-        .collect()
+    sqlx::query(AssertSqlSafe(sql)).bind(payers).bind(assessments).fetch_all(tx).await?.iter().map(decode).collect()
 }
 
 pub async fn insert(tx: &mut PgConnection, rows: &[&Declaration]) -> sqlx::Result<()> {
@@ -178,8 +174,11 @@ pub struct DeclarationRecord {
     pub reason: String,
 }
 
-/// Voids what an earlier run filed, failed to collect and whose setting is no longer the active one, for the payers
-/// of one range of a run.
+static VOID_OUTDATED: LazyLock<String> =
+    LazyLock::new(|| include_str!("sql/void_outdated.sql").replace("{outdated}", OUTDATED));
+
+/// Voids, for the payers of one range of a run, what an earlier run filed, failed to collect and whose setting holds no
+/// more, and special declarations that are no longer what was assessed.
 pub async fn void_outdated(
     tx: &mut PgConnection,
     insurance_type: &str,
@@ -187,25 +186,14 @@ pub async fn void_outdated(
     period_from: &str,
     payers: (&str, &str),
 ) -> sqlx::Result<Vec<DeclarationRecord>> {
-    sqlx::query_as(
-        "UPDATE declarations d SET state = 'voided', sequence = d.sequence + 1
-         WHERE d.insurance_type = $1 AND d.period_from = $3 AND d.payer_id > $4 AND d.payer_id <= $5
-           AND d.state = 'payable' AND d.channel = 'batch' AND d.collect_by = 'batch'
-           AND NOT EXISTS (SELECT FROM amount_settings s
-                           WHERE s.insurance_type = $1 AND s.valid_year = $2 AND s.payer_id = d.payer_id
-                             AND s.fact_time = d.setting_time AND s.fact_id = d.setting_id AND s.state = 'active')
-         RETURNING d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.amount, d.channel,
-                   d.sequence, CASE WHEN EXISTS (SELECT FROM amount_settings s
-                                                 WHERE s.insurance_type = $1 AND s.valid_year = $2 AND s.payer_id = d.payer_id
-                                                   AND s.state = 'active') THEN 'setting_changed' ELSE 'voided' END AS reason",
-    )
-    .bind(insurance_type)
-    .bind(valid_year)
-    .bind(period_from)
-    .bind(payers.0)
-    .bind(payers.1)
-    .fetch_all(tx)
-    .await
+    sqlx::query_as(AssertSqlSafe(VOID_OUTDATED.as_str()))
+        .bind(insurance_type)
+        .bind(valid_year)
+        .bind(period_from)
+        .bind(payers.0)
+        .bind(payers.1)
+        .fetch_all(tx)
+        .await
 }
 
 /// Whether any of the payers has a declaration that is held. Asked first: an update that finds nothing costs several

@@ -14,9 +14,11 @@ pub mod enrolments;
 pub mod file_decisions;
 pub mod firings;
 pub mod gates;
+pub mod holds;
 pub mod messages;
 pub mod online_orders;
 pub mod outbox;
+pub mod plans;
 pub mod quarantine;
 pub mod ranges;
 pub mod rebuilds;
@@ -25,6 +27,7 @@ pub mod result_files;
 pub mod run_decisions;
 pub mod runs;
 pub mod sealed_values;
+pub mod year_turns;
 
 /// The migrations, in the binary.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

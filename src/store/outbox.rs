@@ -44,6 +44,10 @@ pub enum RangeKind {
     Results,
     /// Discrepancies of a result file.
     Discrepancies,
+    /// Amounts carried over at the opening of a year.
+    Carried,
+    /// Amounts that ended with their year.
+    Expired,
 }
 
 /// Appends events in the transaction of the change they tell of.
@@ -108,6 +112,8 @@ pub async fn unpublished(
                 "sent" => Some(RangeKind::Sent),
                 "results" => Some(RangeKind::Results),
                 "discrepancies" => Some(RangeKind::Discrepancies),
+                "carried" => Some(RangeKind::Carried),
+                "expired" => Some(RangeKind::Expired),
                 _ => return Err(super::amount_settings::impossible("outbox.kind")),
             };
             let content = match kind {

@@ -72,16 +72,22 @@ pub struct SkipRow {
     pub payer_id: String,
     pub reason: String,
     pub insurance_type: String,
+    /// Of a special declaration; empty for the normal contribution.
+    pub declaration_no: String,
+    pub kind: String,
     pub period_from: String,
     pub period_to: String,
 }
 
 /// Skips of a run, between two payers.
 pub async fn skipped(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<SkipRow>> {
-    let sql = "SELECT k.run_id, k.payer_id, k.reason, r.insurance_type, r.period_from, r.period_to
-         FROM run_skips k JOIN runs r ON r.run_id = k.run_id
+    let sql = "SELECT k.run_id, k.payer_id, k.reason, r.insurance_type, k.declaration_no, COALESCE(d.kind, 'normal') AS kind,
+                COALESCE(d.period_from, r.period_from) AS period_from, COALESCE(d.period_to, r.period_to) AS period_to
+         FROM run_skips k
+         JOIN runs r ON r.run_id = k.run_id
+         LEFT JOIN declarations d ON d.declaration_no = k.declaration_no AND d.payer_id = k.payer_id AND k.declaration_no <> ''
          WHERE k.run_id = $1 AND k.payer_id BETWEEN $2 AND $3
-         ORDER BY k.payer_id";
+         ORDER BY k.payer_id, k.declaration_no";
     rows(connection, sql.to_owned(), range).await
 }
 
@@ -121,6 +127,7 @@ pub struct OutcomeRow {
     pub outcome_declaration_sequence: Option<i64>,
     pub declaration_state: Option<String>,
     pub amount_sequence: Option<i64>,
+    pub held_amount: Option<Decimal>,
     pub tried_again: bool,
     pub valid_year: i16,
     #[sqlx(flatten)]
@@ -131,7 +138,8 @@ pub struct OutcomeRow {
 pub async fn not_settled(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<OutcomeRow>> {
     let sql = format!(
         "SELECT {ATTEMPT}, NULL AS file_name, o.line_no, o.class, o.code, o.booked_at, o.sequence,
-                o.declaration_sequence AS outcome_declaration_sequence, o.declaration_state, o.amount_sequence, o.tried_again,
+                o.declaration_sequence AS outcome_declaration_sequence, o.declaration_state, o.amount_sequence, o.held_amount,
+                o.tried_again,
                 r.valid_year
          FROM attempt_outcomes o
          JOIN attempts a ON a.order_no = o.order_no AND a.payer_id = o.payer_id

@@ -4,8 +4,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use super::outbox::CHUNK_MAX;
-
 /// A run to be made, if its slot has none yet.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -18,6 +16,8 @@ pub struct NewRun {
     pub period_to: String,
     /// In how many runs a deduction is tried that fails for a reason that passes.
     pub retry_runs: i16,
+    /// After how many failed runs in a row a payer's amount is suspended; 0: never.
+    pub suspend_after: i16,
     /// Whether `deduction.planned` is told: an order's sequence counts from its first event that is.
     pub tells_planned: bool,
     /// The gateways' banks that we can write files for, in the order of their lanes.
@@ -60,8 +60,8 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     }
     let made: Option<i64> = sqlx::query_scalar(
         "INSERT INTO runs (schedule, business_date, slot, insurance_type, valid_year, period_from, period_to, retry_runs,
-                           tells_planned, state, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'planning', $10)
+                           suspend_after, tells_planned, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'planning', $11)
          ON CONFLICT ON CONSTRAINT one_run_a_slot DO NOTHING RETURNING run_id",
     )
     .bind(&new.schedule)
@@ -72,6 +72,7 @@ pub async fn find_or_make(tx: &mut PgConnection, new: &NewRun, now: DateTime<Utc
     .bind(&new.period_from)
     .bind(&new.period_to)
     .bind(new.retry_runs)
+    .bind(new.suspend_after)
     .bind(new.tells_planned)
     .bind(now)
     .fetch_optional(&mut *tx)
@@ -145,6 +146,33 @@ pub async fn get(connection: &mut PgConnection, run_id: i64) -> sqlx::Result<Run
     sqlx::query_as("SELECT * FROM runs WHERE run_id = $1").bind(run_id).fetch_one(connection).await
 }
 
+/// The run of a slot, if it is made.
+pub async fn in_slot(
+    connection: &mut PgConnection,
+    schedule: &str,
+    business_date: NaiveDate,
+    slot: i16,
+) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as("SELECT * FROM runs WHERE schedule = $1 AND business_date = $2 AND slot = $3")
+        .bind(schedule)
+        .bind(business_date)
+        .bind(slot)
+        .fetch_optional(connection)
+        .await
+}
+
+/// The schedule's last run before a date that was planned to its end.
+pub async fn last_of(connection: &mut PgConnection, schedule: &str, before: NaiveDate) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "SELECT * FROM runs WHERE schedule = $1 AND business_date < $2 AND state NOT IN ('planning', 'cancelled')
+         ORDER BY business_date DESC, slot DESC LIMIT 1",
+    )
+    .bind(schedule)
+    .bind(before)
+    .fetch_optional(connection)
+    .await
+}
+
 /// Runs that still have something to be planned, sealed, handed over or cancelled, oldest first. One of which all that is
 /// left waits for a person is not among them.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
@@ -164,102 +192,6 @@ pub async fn any_unsealed(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM runs WHERE sealed_at IS NULL AND state <> 'cancelled')")
         .fetch_one(connection)
         .await
-}
-
-/// The last payer of the next range of at most `limit` candidates, or `None` when all are judged.
-pub async fn range_end(tx: &mut PgConnection, run: &Run, limit: i64) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar(
-        "SELECT max(payer_id) FROM (
-             SELECT payer_id FROM (
-                 (SELECT DISTINCT payer_id FROM amount_settings
-                  WHERE insurance_type = $1 AND valid_year = $2 AND state IN ('active', 'voided') AND payer_id > $4
-                  ORDER BY payer_id LIMIT $5)
-                 UNION
-                 (SELECT payer_id FROM declarations
-                  WHERE insurance_type = $1 AND period_from = $3 AND state = 'payable' AND collect_by = 'batch' AND payer_id > $4
-                  ORDER BY payer_id LIMIT $5)) u
-             ORDER BY payer_id LIMIT $5) r",
-    )
-    .bind(&run.insurance_type)
-    .bind(run.valid_year)
-    .bind(&run.period_from)
-    .bind(&run.planned_through)
-    .bind(limit)
-    .fetch_one(tx)
-    .await
-}
-
-/// The rules a range is judged by, as the statement takes them.
-#[derive(Debug, Clone)]
-pub struct RangeRules {
-    pub division_prefix: String,
-    pub cut_out: Vec<String>,
-    pub minimum: Decimal,
-    pub maximum: Decimal,
-    pub step: Decimal,
-    pub tiers: Option<Vec<Decimal>>,
-    pub in_window: bool,
-    pub tell_skipped: bool,
-}
-
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct RangePlanned {
-    pub candidates: i64,
-    pub attempts: i64,
-    pub attempts_total: Decimal,
-    pub skips: i64,
-    /// Every payable declaration that was chosen could be taken.
-    pub all_taken: bool,
-}
-
-/// Judges one range: attempts for some, one skip reason for each other. See `sql/plan_range.sql`.
-pub async fn plan_range(
-    tx: &mut PgConnection,
-    run: &Run,
-    range_end: &str,
-    rules: &RangeRules,
-    now: DateTime<Utc>,
-) -> sqlx::Result<RangePlanned> {
-    // Room to sort and hash a range in memory.
-    sqlx::raw_sql("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'").execute(&mut *tx).await?;
-    let planned: RangePlanned = sqlx::query_as(include_str!("sql/plan_range.sql"))
-        .bind(run.run_id)
-        .bind(&run.insurance_type)
-        .bind(run.valid_year)
-        .bind(&run.period_from)
-        .bind(&run.period_to)
-        .bind(run.business_date)
-        .bind(&run.planned_through)
-        .bind(range_end)
-        .bind(format!("{}%", rules.division_prefix))
-        .bind(rules.cut_out.iter().map(|prefix| format!("{prefix}%")).collect::<Vec<_>>())
-        .bind(rules.minimum)
-        .bind(rules.maximum)
-        .bind(rules.step)
-        .bind(&rules.tiers)
-        .bind(run.retry_runs)
-        .bind(rules.in_window)
-        .bind(now)
-        .bind(order_prefix(run.run_id))
-        .bind(CHUNK_MAX as i64)
-        .bind(run.tells_planned)
-        .bind(rules.tell_skipped)
-        .fetch_one(&mut *tx)
-        .await?;
-    sqlx::raw_sql("RESET enable_nestloop; RESET work_mem").execute(&mut *tx).await?;
-    sqlx::query(
-        "UPDATE runs SET planned_through = $2, candidates = candidates + $3, attempts = attempts + $4,
-                attempts_total = attempts_total + $5, skips = skips + $6 WHERE run_id = $1",
-    )
-    .bind(run.run_id)
-    .bind(range_end)
-    .bind(planned.candidates)
-    .bind(planned.attempts)
-    .bind(planned.attempts_total)
-    .bind(planned.skips)
-    .execute(tx)
-    .await?;
-    Ok(planned)
 }
 
 /// Statistics of what the next statements read: messages and a run bring a million rows in seconds, long before the

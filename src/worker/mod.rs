@@ -20,6 +20,8 @@ use crate::stages::{self, Context, StageError};
 
 /// How often the clock is looked at for firings and unfinished runs.
 const RUNS_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a year opens or is over.
+const YEARS_EVERY: Duration = Duration::from_secs(60);
 /// How often ended waits are looked for.
 const WAITS_EVERY: Duration = Duration::from_secs(10);
 /// Pause after a fault, doubled up to the maximum.
@@ -36,10 +38,11 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
     let mut firings = runs::Firings::default();
     let mut inboxes = inboxes::Inboxes::default();
     let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
-    let (consumed, drained, (), (), (), ()) = tokio::join!(
+    let (consumed, drained, (), (), (), (), ()) = tokio::join!(
         or_stop(&shutdown, intake::consume(ctx, shutdown.clone())),
         or_stop(&shutdown, quarantine::consume_dead(ctx, shutdown.clone())),
         relay::run(ctx, shutdown.clone()),
+        repeat("years", YEARS_EVERY, &shutdown, async || stages::turning::turn_years(ctx).await),
         repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
         repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
         repeat("waits", WAITS_EVERY, &shutdown, async || stages::intake::end_waits(ctx).await.map(drop)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pikou::domain::amount_setting::SettingState;
+use pikou::domain::amount_setting::{HoldReason, SettingState};
 use pikou::domain::attempt::{AttemptState, Withdrawal};
 use pikou::domain::declaration::DeclarationState;
 use pikou::domain::discrepancy::DiscrepancyKind;
@@ -351,6 +351,10 @@ async fn what_is_evidence_is_never_deleted() {
         "quarantine_decisions",
         "online_orders",
         "assessments",
+        "hold_decisions",
+        "year_turns",
+        "carried_amounts",
+        "expired_amounts",
     ];
     let mut found = Vec::new();
     let mut wanted = Vec::new();
@@ -417,6 +421,7 @@ async fn the_words_of_the_database_are_those_of_the_rule_book() {
         ("run_skips", "reason", all(&SkipReason::ALL, SkipReason::as_str)),
         ("runs", "hold_reasons", all(&RunHoldReason::ALL, RunHoldReason::as_str)),
         ("missed_firings", "reason", all(&Missed::ALL, Missed::as_str)),
+        ("amount_settings", "hold_reason", all(&HoldReason::ALL, HoldReason::as_str)),
         ("discrepancies", "kind", all(&DiscrepancyKind::ALL, DiscrepancyKind::as_str)),
     ];
     for (table, column, of_the_rule_book) in expected {

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use pikou::stages::decider::Decider;
-use pikou::stages::{Context, cancel, deliver, intake, lease, plan, reconcile, release, seal};
+use pikou::stages::{Context, cancel, deliver, intake, lease, plan, reconcile, release, seal, turning};
+use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -64,6 +65,7 @@ pub async fn tell(place: &Place, later: &Context) {
     assert_eq!(intake::end_waits(&waited).await.unwrap(), 2);
     online(later).await;
     looked_at(later).await;
+    turn_of_the_year(place).await;
 }
 
 /// A run that differs from the one before it waits for a person, is released, and is cancelled after all.
@@ -78,6 +80,16 @@ async fn looked_at(later: &Context) {
     release::release(&careful, run_id, &decider).await.unwrap();
     cancel::decide(&careful, run_id, &decider).await.unwrap();
     cancel::cancel(&careful, lease, |_| ()).await.unwrap();
+}
+
+/// What is still active and not out expires with its year; where amounts are carried over, it is used in the next.
+async fn turn_of_the_year(place: &Place) {
+    let carries = place.under(&[(CARRY_OVER, "true")]);
+    let key = |valid_year| TurnKey { region: "beijing".into(), insurance_type: PENSION.into(), valid_year };
+    let over = Context { clock: place.at("2026-12-11T09:00:00+08:00").clock, ..carries.clone() };
+    turning::expire(&over, &key(2026)).await.unwrap();
+    let opens = Context { clock: place.at("2027-04-01T09:00:00+08:00").clock, ..carries };
+    turning::open(&opens, &key(2027), opens.clock.business_date()).await.unwrap();
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

@@ -23,6 +23,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 pub const SCHEDULE: &str = "beijing_resident_pension";
 pub const PENSION: &str = "resident_pension";
+/// The setting by which last year's amounts are carried over in Beijing.
+pub const CARRY_OVER: &str = "PIKOU__REGIONS__BEIJING__INSURANCE__RESIDENT_PENSION__CARRY_OVER";
 
 /// The test's day: 15 April 2026, nine in the morning in Shanghai.
 pub fn day() -> NaiveDate {

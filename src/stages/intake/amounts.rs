@@ -6,7 +6,7 @@ use crate::clock::business_date;
 use crate::contract::events::{AmountData, Data, EventType, Subject};
 use crate::contract::inbound::{AmountSet, AmountVoided};
 use crate::contract::refusal::RefusalCode;
-use crate::domain::amount_setting::{FactOrder, SetAnswer, Version, VoidAnswer};
+use crate::domain::amount_setting::{FactOrder, HoldReason, SetAnswer, Version, VoidAnswer};
 use crate::domain::declaration::Kind;
 use crate::domain::insurance::Window;
 use crate::store::amount_settings::{VoidRow, YearKey};
@@ -45,15 +45,20 @@ impl Book<'_> {
                 let mut hold = None;
                 if let Some(old) = superseded {
                     year.sequence += 1;
-                    // What held the old amount holds the new one: only a new agreement mends it.
                     hold = year.marks.insert(old.order.clone(), (None, year.sequence)).and_then(|(reason, _)| reason);
                     self.tell_amount(EventType::AmountSuperseded, &key, &old, "superseded", cause);
                 }
                 let year = self.years.get_mut(&key).expect("just seen");
                 year.sequence += 1;
+                // What held the old amount holds the new one where only a new agreement mends it.
+                let ended =
+                    hold.take_if(|reason| HoldReason::parse(reason).is_some_and(HoldReason::ends_with_a_new_amount));
                 year.marks.insert(order.clone(), (hold, year.sequence));
                 let version = year.history.active().expect("just set").clone();
                 self.tell_amount(EventType::AmountSet, &key, &version, "active", cause);
+                if ended.is_some() {
+                    self.tell_released(&key, cause);
+                }
                 self.moved.push((key.0, cause.to_owned()));
                 Answer::Accepted
             }
@@ -99,6 +104,16 @@ impl Book<'_> {
         let sequence = year.sequence;
         self.tell_amount(EventType::AmountFulfilled, &key, &version, "fulfilled", cause);
         Some(sequence)
+    }
+
+    /// The active amount is not held any more; failed runs are counted from here on.
+    pub fn tell_released(&mut self, key: &YearKey, cause: &str) {
+        let year = self.years.get_mut(key).expect("a year of the batch");
+        let version = year.history.active().expect("an active one was held").clone();
+        year.sequence += 1;
+        year.marks.insert(version.order.clone(), (None, year.sequence));
+        self.tell_amount(EventType::AmountReleased, key, &version, "active", cause);
+        self.released.insert((key.0.clone(), key.1.clone()));
     }
 
     pub fn tell_amount(

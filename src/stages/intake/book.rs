@@ -62,6 +62,8 @@ pub(super) struct Book<'a> {
     /// Payers with a new agreement that allows batches.
     pub signers: BTreeSet<String>,
     pub touched_years: BTreeSet<YearKey>,
+    /// Whose amounts are not held any more.
+    pub released: BTreeSet<EnrolmentKey>,
     pub new_voids: Vec<VoidRow>,
     pub new_declarations: BTreeSet<String>,
     pub moved_declarations: BTreeSet<String>,
@@ -99,6 +101,7 @@ impl<'a> Book<'a> {
             new_assessments: BTreeSet::new(),
             signers: BTreeSet::new(),
             touched_years: BTreeSet::new(),
+            released: BTreeSet::new(),
             new_voids: Vec::new(),
             new_declarations: BTreeSet::new(),
             moved_declarations: BTreeSet::new(),

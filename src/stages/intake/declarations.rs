@@ -37,6 +37,8 @@ impl Book<'_> {
         }
         let known = KnownAssessment { assessment: m.assessment.clone(), order: order.clone() };
         self.assessments.insert(key.clone(), known);
+        // What a run has planned on it is withdrawn, as long as it may be.
+        self.moved.push((key.0.clone(), cause.to_owned()));
         self.new_assessments.insert(key);
         Answer::Accepted
     }

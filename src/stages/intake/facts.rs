@@ -2,10 +2,9 @@
 
 use super::book::Book;
 use super::entry::Answer;
-use crate::contract::events::EventType;
 use crate::contract::inbound::{AgreementChanged, EnrolmentChanged};
 use crate::crypt::Purpose;
-use crate::domain::amount_setting::FactOrder;
+use crate::domain::amount_setting::{FactOrder, HoldReason};
 use crate::store::Stored;
 use crate::store::agreements::AgreementRow;
 use crate::store::amount_settings::YearKey;
@@ -89,16 +88,13 @@ impl Book<'_> {
             .iter()
             .filter(|(key, year)| {
                 let hold = year.history.active().and_then(|version| year.marks.get(&version.order));
-                key.0 == payer_id && hold.is_some_and(|(reason, _)| reason.as_deref() == Some("no_agreement"))
+                key.0 == payer_id
+                    && hold.is_some_and(|(reason, _)| reason.as_deref() == Some(HoldReason::NoAgreement.as_str()))
             })
             .map(|(key, _)| key.clone())
             .collect();
         for key in held {
-            let year = self.years.get_mut(&key).expect("just found");
-            let version = year.history.active().expect("just found").clone();
-            year.sequence += 1;
-            year.marks.insert(version.order.clone(), (None, year.sequence));
-            self.tell_amount(EventType::AmountReleased, &key, &version, "active", cause);
+            self.tell_released(&key, cause);
             self.touched_years.insert(key);
         }
     }

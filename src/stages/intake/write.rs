@@ -16,8 +16,8 @@ use crate::store::enrolments::EnrolmentRow;
 use crate::store::messages::NewMessage;
 use crate::store::online_orders::OnlineOrder;
 use crate::store::{
-    Stored, agreements, amount_settings, assessments, declarations, discrepancies, enrolments, messages, online_orders,
-    runs,
+    Stored, agreements, amount_settings, assessments, declarations, discrepancies, enrolments, holds, messages,
+    online_orders, runs,
 };
 
 impl Book<'_> {
@@ -80,6 +80,9 @@ impl Book<'_> {
             if !rows.is_empty() {
                 amount_settings::write(tx, &rows, stored).await?;
             }
+        }
+        if !self.released.is_empty() {
+            holds::end_streaks(tx, self.released.iter().map(|(p, t)| (p.as_str(), t.as_str()))).await?;
         }
         if !self.new_voids.is_empty() {
             amount_settings::insert_voids(tx, &self.new_voids).await?;

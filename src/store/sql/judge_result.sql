@@ -21,7 +21,7 @@ WITH lines AS (
     SELECT l.*, a.payer_id, a.run_id, a.declaration_no, a.amount AS ours, a.state AS attempt_state, a.withdrawal,
            -- Of the last event about the order: at least that of deduction.sent, whose row is not updated for it.
            greatest(a.sequence, 1 + r.tells_planned::int) AS sequence,
-           a.declaration_sequence, f.file_id, r.valid_year, r.retry_runs,
+           a.declaration_sequence, f.file_id, r.valid_year, r.retry_runs, r.suspend_after,
            s.order_no IS NOT NULL AS settled, s.gateway_txn_no AS settled_txn_no, s.amount AS settled_amount,
            t.order_no IS NOT NULL AS txn_known,
            o.class AS last_class, o.code AS last_code,
