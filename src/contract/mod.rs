@@ -8,6 +8,7 @@ pub mod binary;
 pub mod data;
 pub mod envelope;
 pub mod events;
+mod file_data;
 pub mod inbound;
 mod message_fields;
 pub mod refusal;

@@ -161,6 +161,8 @@ pub fn crash_point(name: &str) {
     #[cfg(debug_assertions)]
     if std::env::var("PIKOU_PAUSE_AT").is_ok_and(|at| at == name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        // The signal may go to another thread, and this one must not go on until that has stopped them all.
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
     #[cfg(not(debug_assertions))]
     let _ = name;

@@ -53,6 +53,8 @@ pub enum Family {
 /// By SQLSTATE class (PostgreSQL, appendix A).
 pub fn family(error: &sqlx::Error) -> Family {
     match error {
+        // The server has ended a session that was silent for too long inside a transaction: ours was stopped.
+        sqlx::Error::Database(error) if error.code().as_deref() == Some("25P03") => Family::Later,
         sqlx::Error::Database(error) => match error.code().as_deref().map(|code| &code[..2]) {
             Some("08" | "40" | "53" | "55" | "57" | "58") => Family::Later,
             Some("22" | "23" | "54") => Family::Data,

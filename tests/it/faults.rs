@@ -80,6 +80,8 @@ async fn until_said(log: &Path, text: &str, times: usize) {
 /// Everything the log complains of: no loop runs hot while there are so few of them.
 fn assert_calm(pikou: &Pikou, most: usize) {
     let complaints = said(&pikou.log(), " WARN ") + said(&pikou.log(), " ERROR ");
+    // The calendar of next year is not known for most of this one.
+    let complaints = complaints - said(&pikou.log(), "there is no business calendar of ");
     assert!(complaints <= most, "{complaints}: {}", std::fs::read_to_string(pikou.log()).unwrap());
 }
 

@@ -63,11 +63,11 @@ async fn a_run_fills_as_many_files_as_it_needs_and_loses_no_item() {
     let payers: Vec<String> = (1..=6).map(|n| format!("P{n}")).collect();
     place.take(&payers.iter().flat_map(|payer| at_bank(payer, "102", "张三")).collect::<Vec<_>>()).await;
     let lease = place.plan().await;
-    // One in the middle goes; the others close up.
+    // One in the middle goes: its file is smaller, and the others hold what they would have held.
     place.take(&[amount_voided("P2", "void", "2026-04-15T00:30:00Z")]).await;
     place.seal(lease).await;
     place.deliver(lease).await;
-    let wanted = ["102 1 delivered 2 3001.00", "102 2 delivered 2 3001.00", "102 3 delivered 1 1500.50", "run sent 1"];
+    let wanted = ["102 1 delivered 1 1500.50", "102 2 delivered 2 3001.00", "102 3 delivered 2 3001.00", "run sent 1"];
     assert_eq!(files_and_run(&place).await, wanted);
     let items: Vec<Vec<String>> = place
         .request_files("102")
@@ -77,7 +77,7 @@ async fn a_run_fills_as_many_files_as_it_needs_and_loses_no_item() {
             text.lines().filter_map(|line| Some(line.strip_prefix("D,")?.split(',').nth(2)?.to_owned())).collect()
         })
         .collect();
-    assert_eq!(items, [vec!["AP1", "AP3"], vec!["AP4", "AP5"], vec!["AP6"]]);
+    assert_eq!(items, [vec!["AP1"], vec!["AP3", "AP4"], vec!["AP5", "AP6"]]);
     assert_eq!(
         place.count("SELECT count(*) FROM attempt_status WHERE status = 'sent' AND file_name IS NOT NULL").await,
         5

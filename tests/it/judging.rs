@@ -445,13 +445,13 @@ insurance_type = "resident_medical"
 region = "beijing"
 cron = []
 slot = 1
-enabled = true
+enabled = false
 [schedules.flex]
 insurance_type = "flex_pension"
 region = "beijing"
 cron = []
 slot = 1
-enabled = true
+enabled = false
 "#;
 
 const SCHEDULES: [&str; 3] = [SCHEDULE, "medical", "flex"];
