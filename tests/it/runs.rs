@@ -278,8 +278,10 @@ async fn who_has_lost_the_lease_can_neither_plan_nor_seal_nor_deliver() {
             "seal" => seal::seal(&ctx, lease, |_| ()).await.unwrap(),
             "deliver" => {
                 // As after a crash: said to be on its way, and a part of it lies there.
-                let sql = "UPDATE request_files SET state = 'delivering', delivering_at = now()";
-                sqlx::query(sql).execute(&place.ctx.pool).await.unwrap();
+                let sql = "UPDATE request_files SET state = 'delivering', delivering_at = now(), delivery_epoch = $1";
+                sqlx::query(sql).bind(lease.epoch).execute(&place.ctx.pool).await.unwrap();
+                let part = format!("102_20260415_1_0001.txt.{}.part", lease.epoch);
+                std::fs::write(place.outbox("102").join(part), "cut sh").unwrap();
             }
             _ => assert_eq!(deliver::deliver(&ctx, lease).await.unwrap().0, 1),
         }
