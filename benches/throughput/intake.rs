@@ -46,7 +46,7 @@ pub async fn measure(ctx: &Context, messages: &mut Payers, count: usize, rounds:
         let consumed = loops::consume(&raw, rows - SAMPLE.min(rows / 2)).await?;
         let inserted = bare::insert(ctx, since, rows.div_ceil(settings.batch_max), rows).await?;
         let limits = vec![("raw consume, parse, ack", consumed), ("bare set inserts", inserted)];
-        turns.push(Turn { rows, rate, limits, naive: Some(naive), peak_rss_mib });
+        turns.push(Turn { rows, rate, limits, naive: Some(naive), peak_rss_mib, ..Turn::default() });
     }
     topology::remove(&raw).await?;
     Ok(Measured { stage: "intake", turns })

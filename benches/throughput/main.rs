@@ -4,12 +4,14 @@
 //! usually written run in turn, and the medians count.
 //!
 //! `cargo bench --bench throughput [-- intake plan seal reconcile publish] [--json]`, with `PIKOU_BENCH_PAYERS`
-//! (default 50000) in `PIKOU_BENCH_ROUNDS` (default 3), `PIKOU_BENCH_BATCH` (default 500) at a time. The database is pikou's own embedded one; `intake` and
+//! (default 50000; a run needs no messages, so a million is quick) in `PIKOU_BENCH_ROUNDS` (default 3), `PIKOU_BENCH_BATCH` (default 500) at a time. With `PIKOU_BENCH_INTAKE` set, a message at a time comes in
+//! while a run is planned and sealed, and the longest wait is told. The database is pikou's own embedded one; `intake` and
 //! `publish` want a broker in `PIKOU_TEST_AMQP_URL`.
 
 mod bare;
 mod book;
 mod intake;
+mod knocking;
 mod loops;
 mod publish;
 mod runs;

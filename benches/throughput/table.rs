@@ -14,6 +14,8 @@ pub struct Turn {
     pub naive: Option<f64>,
     /// Most memory held while the stage worked.
     pub peak_rss_mib: Option<u64>,
+    /// How long the longest message waited that came meanwhile.
+    pub stall_ms: Option<u64>,
 }
 
 /// A stage and its turns.
@@ -51,6 +53,10 @@ impl Measured {
         names.map(|name| (name, self.median(of(name)).unwrap_or(0.0))).collect()
     }
 
+    fn stall(&self) -> Option<u64> {
+        self.turns.iter().filter_map(|turn| turn.stall_ms).max()
+    }
+
     fn peak(&self) -> Option<u64> {
         self.turns.iter().filter_map(|turn| turn.peak_rss_mib).max()
     }
@@ -73,6 +79,7 @@ impl Table {
                 "ratio": of.median(|turn| Some(turn.ratio())),
                 "naive_rows_per_s": of.median(|turn| turn.naive),
                 "peak_rss_mib": of.peak(),
+                "longest_intake_stall_ms": of.stall(),
                 "runs": of.turns.len(),
             });
             (of.stage.to_owned(), value)
@@ -97,6 +104,9 @@ impl fmt::Display for Table {
             write!(f, "{}", limits.join("; "))?;
             if let Some(naive) = of.median(|turn| turn.naive) {
                 write!(f, "; one by one {naive:.0} ({:.0} times slower)", rate / naive)?;
+            }
+            if let Some(stall_ms) = of.stall() {
+                write!(f, "; intake stood still for {stall_ms} ms at most")?;
             }
             writeln!(f)?;
             for turn in of.turns.iter().filter(|_| of.turns.len() > 1) {
