@@ -7,6 +7,7 @@
 //! Then once for each file: rendered, read back, compared in count and sum, hashed.
 //! *If it dies:* files that are still `open` are rendered by the next worker; nothing has left the house yet.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -81,11 +82,7 @@ async fn decide(ctx: &Context, lease: Lease) -> Result<Run, StageError> {
 
 /// Renders one file outside any transaction, then seals it in one. Returns its items.
 async fn seal_file(ctx: &Context, lease: Lease, run: &Arc<Run>, file: RequestFile) -> Result<i64, StageError> {
-    let mut tx = ctx.begin().await?;
-    let items = request_files::items(&mut tx, &file).await?;
-    tx.rollback().await?;
-    // An agreement that went to another bank since the decision must not be written into this bank's file.
-    let elsewhere = items.iter().filter(|item| item.account_no.is_none()).map(|item| item.order_no.clone()).collect();
+    let (items, elsewhere) = open_items(ctx, &file).await?;
     let rendering = tokio::task::spawn_blocking({
         let (ctx, run, file) = (ctx.clone(), Arc::clone(run), file.clone());
         move || render(&ctx, &run, &file, &items)
@@ -131,39 +128,61 @@ async fn seal_file(ctx: &Context, lease: Lease, run: &Arc<Run>, file: RequestFil
     Ok(count)
 }
 
+/// A deduction of a file, its account opened.
+struct Opened {
+    order_no: String,
+    agreement_no: String,
+    account_no: String,
+    account_name: String,
+    amount: Money,
+}
+
+impl Opened {
+    fn item(&self) -> RequestItem<'_> {
+        let Opened { order_no, agreement_no, account_no, account_name, amount } = self;
+        RequestItem { order_no, agreement_no, account_no, account_name, amount: *amount }
+    }
+}
+
+/// The items of a file; and those whose agreement went to another bank since the decision, which must not be written into
+/// this bank's file.
+async fn open_items(ctx: &Context, file: &RequestFile) -> Result<(Vec<Opened>, Vec<String>), StageError> {
+    let (mut items, mut elsewhere) = (Vec::new(), Vec::new());
+    let mut tx = ctx.begin().await?;
+    let open = |item: Item<'_>| -> Result<(), StageError> {
+        let Some((account_no, account_name)) = item.account else {
+            elsewhere.push(item.order_no.to_owned());
+            return Ok(());
+        };
+        items.push(Opened {
+            order_no: item.order_no.to_owned(),
+            agreement_no: item.agreement_no.to_owned(),
+            account_no: ctx.keys.open_text(Purpose::AccountNumber, account_no)?,
+            account_name: ctx.keys.open_text(Purpose::AccountName, account_name)?,
+            amount: decode_money(item.amount)?,
+        });
+        Ok(())
+    };
+    request_files::each_item(&mut tx, file, open).await?;
+    tx.rollback().await?;
+    Ok((items, elsewhere))
+}
+
 /// Writes the file and reads it again by another way: what is sealed says what was meant.
-fn render(ctx: &Context, run: &Run, file: &RequestFile, items: &[Item]) -> Result<Rendered, StageError> {
+fn render(ctx: &Context, run: &Run, file: &RequestFile, opened: &[Opened]) -> Result<Rendered, StageError> {
     let to = destination(ctx, &file.gateway, &file.bank_code)?;
     // The first versions did not number a day's files; their formats do not ask for it.
     let (batch_date, batch_no) = (file.batch_date.unwrap_or(run.business_date), file.batch_no.unwrap_or(file.part));
     let head = head(run, file.part, batch_date, batch_no);
-    let mut opened = Vec::with_capacity(items.len());
-    for item in items {
-        if let (Some(account_no), Some(account_name)) = (&item.account_no, &item.account_name) {
-            let account_no = ctx.keys.open_text(Purpose::AccountNumber, account_no)?;
-            let account_name = ctx.keys.open_text(Purpose::AccountName, account_name)?;
-            opened.push((item, account_no, account_name, decode_money(item.amount)?));
-        }
-    }
-    let items: Vec<RequestItem<'_>> = opened
-        .iter()
-        .map(|(item, account_no, account_name, amount)| RequestItem {
-            order_no: &item.order_no,
-            agreement_no: &item.agreement_no,
-            account_no,
-            account_name,
-            amount: *amount,
-        })
-        .collect();
+    let items: Vec<RequestItem<'_>> = opened.iter().map(Opened::item).collect();
     let rendered = to.render(&head, &items);
     let read = to
         .parse_back(&rendered.bytes)
         .map_err(|refused| StageError::broken(format!("{}: does not read back: {refused}", rendered.file_name)))?;
-    let held: std::collections::HashSet<&str> = rendered.held_back.iter().map(|held| held.order_no.as_str()).collect();
-    let meant: Vec<(&str, Money)> =
-        items.iter().filter(|item| !held.contains(item.order_no)).map(|item| (item.order_no, item.amount)).collect();
-    let says: Vec<(&str, Money)> = read.orders.iter().map(|(order_no, amount)| (order_no.as_str(), *amount)).collect();
-    if (read.count, read.total) != (rendered.count, rendered.total) || says != meant {
+    let held: HashSet<&str> = rendered.held_back.iter().map(|held| held.order_no.as_str()).collect();
+    let meant = items.iter().filter(|item| !held.contains(item.order_no)).map(|item| (item.order_no, item.amount));
+    let says = read.orders.iter().map(|(order_no, amount)| (order_no.as_str(), *amount));
+    if (read.count, read.total) != (rendered.count, rendered.total) || !says.eq(meant) {
         return Err(StageError::broken(format!("{}: reads back as something else", rendered.file_name)));
     }
     Ok(rendered)

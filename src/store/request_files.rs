@@ -1,8 +1,9 @@
 //! Request files: made as ranges of order numbers when a run is sealed, rendered and handed over one by one.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use futures::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
 use super::outbox::CHUNK_MAX;
 use super::runs::order_prefix;
@@ -37,13 +38,12 @@ const COLUMNS: &str = "file_id, run_id, lane, part, gateway, bank_code, file_nam
                        delivered_at, handed_over_at";
 
 /// What a file needs of an attempt; account and name as stored, encrypted.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Item {
-    pub order_no: String,
-    pub agreement_no: String,
+#[derive(Debug)]
+pub struct Item<'r> {
+    pub order_no: &'r str,
+    pub agreement_no: &'r str,
     /// Account and its holder, where the agreement is still with the file's bank.
-    pub account_no: Option<Vec<u8>>,
-    pub account_name: Option<Vec<u8>>,
+    pub account: Option<(&'r [u8], &'r [u8])>,
     pub amount: Decimal,
 }
 
@@ -180,13 +180,17 @@ pub async fn get(connection: &mut PgConnection, file_id: i64) -> sqlx::Result<Op
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(file_id).fetch_optional(connection).await
 }
 
-/// The items of a file, in the order of their numbers. One walk along the key of the attempts, with a look at each one's
-/// agreement: what it costs depends on the file and not on how many payers there are. Ends with the transaction.
-pub async fn items(tx: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Vec<Item>> {
+/// Hands over the items of a file, in the order of their numbers. One walk along the key of the attempts, with a look at
+/// each one's agreement: what it costs depends on the file and not on how many payers there are. Ends with the transaction.
+pub async fn each_item<E: From<sqlx::Error>>(
+    tx: &mut PgConnection,
+    file: &RequestFile,
+    mut each: impl FnMut(Item<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let walk = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
                 SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_material = off; SET LOCAL jit = off";
     sqlx::raw_sql(walk).execute(&mut *tx).await?;
-    sqlx::query_as(
+    let mut rows = sqlx::query(
         "SELECT a.order_no, a.agreement_no, a.amount,
                 CASE WHEN g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5 THEN g.account_no END AS account_no,
                 CASE WHEN g.gateway = $4 AND lane_bank(g.gateway, g.bank_code) = $5 THEN g.account_name END AS account_name
@@ -200,8 +204,14 @@ pub async fn items(tx: &mut PgConnection, file: &RequestFile) -> sqlx::Result<Ve
     .bind(file.run_id)
     .bind(&file.gateway)
     .bind(&file.bank_code)
-    .fetch_all(tx)
-    .await
+    .fetch(tx);
+    while let Some(row) = rows.try_next().await? {
+        let account: (Option<&[u8]>, Option<&[u8]>) = (row.try_get(3)?, row.try_get(4)?);
+        let account = account.0.zip(account.1);
+        let (order_no, agreement_no) = (row.try_get(0)?, row.try_get(1)?);
+        each(Item { order_no, agreement_no, account, amount: row.try_get(2)? })?;
+    }
+    Ok(())
 }
 
 /// Count and sum that the sealed file must agree with, as the database has them.
