@@ -9,7 +9,7 @@
 //! | [`plan`] | a schedule's firing | a run: attempts, and skips with their reasons; or one that waits for a person |
 //! | [`release`] | a run that waits | a planned one, by a person's decision |
 //! | [`cancel`] | a run that is not sealed | none of its attempts, by a person's decision |
-//! | [`seal`] | a planned run | request files, sealed bytes; what was voided meanwhile is withdrawn |
+//! | [`seal`] | a planned run | request files, sealed bytes |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
