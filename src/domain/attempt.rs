@@ -40,17 +40,20 @@ pub enum Withdrawal {
     /// The agreement it was planned on has ended, or lost its batch flag, before the file was sealed.
     NoAgreement,
     EnrolmentClosed,
+    /// Money may have moved for its obligation by another order: a person has to decide first.
+    AttemptInFlight,
     /// Its name or account cannot be written in the bank's file.
     Unencodable,
     Cancelled,
 }
 
 impl Withdrawal {
-    pub const ALL: [Withdrawal; 6] = [
+    pub const ALL: [Withdrawal; 7] = [
         Withdrawal::Voided,
         Withdrawal::SettingChanged,
         Withdrawal::NoAgreement,
         Withdrawal::EnrolmentClosed,
+        Withdrawal::AttemptInFlight,
         Withdrawal::Unencodable,
         Withdrawal::Cancelled,
     ];
@@ -61,6 +64,7 @@ impl Withdrawal {
             Withdrawal::SettingChanged => "setting_changed",
             Withdrawal::NoAgreement => "no_agreement",
             Withdrawal::EnrolmentClosed => "enrolment_closed",
+            Withdrawal::AttemptInFlight => "attempt_in_flight",
             Withdrawal::Unencodable => "unencodable",
             Withdrawal::Cancelled => "cancelled",
         }

@@ -15,7 +15,10 @@ use crate::crypt::{Purpose, hex};
 use crate::domain::outcome::CodeTable;
 use crate::gateway::{Destination, ReadResult, Refused, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
-use crate::store::{gates, outbox, request_files, runs};
+use crate::store::{attempts, gates, outbox, request_files, runs};
+
+/// Payers whose planned deductions are looked at in one statement.
+const PAYERS_MAX: i64 = 5_000;
 
 /// What became of a file.
 #[derive(Debug, Clone)]
@@ -113,6 +116,7 @@ async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: 
     let run_ids = result_files::judge_staged(&mut tx, &file).await?;
     let mut events = note_handed_over(&mut tx, &run_ids, &file, now).await?;
     let file = result_files::book_judged(&mut tx, &file, now).await?;
+    withdraw_disputed(ctx, &mut tx, &file, now).await?;
     runs::set_settling(&mut tx, &run_ids).await?;
     events.push(result_file_event(EventType::ResultFileApplied, &file, now));
     for run_id in run_ids {
@@ -184,6 +188,30 @@ async fn note_handed_over(
         }
     }
     Ok(events)
+}
+
+/// What the file says of earlier orders may put into doubt what a run has planned since: it is withdrawn, as long as it
+/// may be.
+async fn withdraw_disputed(
+    ctx: &Context,
+    tx: &mut Transaction<'static, Postgres>,
+    file: &ResultFile,
+    now: DateTime<Utc>,
+) -> Result<(), StageError> {
+    if file.discrepancies == Some(0) || !runs::any_unsealed(tx).await? {
+        return Ok(());
+    }
+    let causation = format!("result_file:{}", file.result_file_id);
+    let mut behind = String::new();
+    loop {
+        let payers = result_files::disputed_payers(tx, &behind, PAYERS_MAX).await?;
+        let Some(last) = payers.last() else { return Ok(()) };
+        let keys: Vec<&str> = payers.iter().map(String::as_str).collect();
+        let withdrawn = attempts::withdraw_outdated_of_payers(tx, &keys).await?;
+        let events: Vec<Event> = withdrawn.iter().flat_map(|row| telling::withdrawn(row, &causation, now)).collect();
+        outbox::append(tx, &ctx.settings.events.source, now, &events).await?;
+        behind.clone_from(last);
+    }
 }
 
 async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<Outcome, StageError> {

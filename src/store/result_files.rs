@@ -288,6 +288,19 @@ pub async fn book_judged(tx: &mut PgConnection, file: &ResultFile, now: DateTime
         .await
 }
 
+/// Payers behind one about whom the judged file opens discrepancies, at most so many.
+pub async fn disputed_payers(tx: &mut PgConnection, behind: &str, limit: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT payer_id FROM judged
+         WHERE verdict NOT IN ('settle', 'fail', 'unknown', 'noted', 'repeated') AND payer_id > $1
+         ORDER BY payer_id LIMIT $2",
+    )
+    .bind(behind)
+    .bind(limit)
+    .fetch_all(tx)
+    .await
+}
+
 /// Outbox rows for what the lines did, a row for each stretch of lines. The counts are those of the events that the
 /// relay will write from the same rows (`stages/publish`).
 async fn tell(tx: &mut PgConnection, result_file_id: i64, now: DateTime<Utc>) -> sqlx::Result<()> {

@@ -39,6 +39,8 @@ impl Book<'_> {
         match year.history.set(order.clone(), m.amount, m.period_from, m.channel.clone()) {
             SetAnswer::Stale => {
                 year.marks.insert(order.clone(), (None, 0));
+                // Of a contribution base it may hold for the months before a newer one begins.
+                self.moved.push((key.0, cause.to_owned()));
                 Answer::Stale
             }
             SetAnswer::Active { superseded } => {
@@ -75,7 +77,11 @@ impl Book<'_> {
         self.touched_years.insert(key.clone());
         self.new_voids.push(VoidRow { key: key.clone(), order: order.clone(), channel: m.channel.clone() });
         match answer {
-            VoidAnswer::Stale => Answer::Stale,
+            VoidAnswer::Stale => {
+                // Months before a newer contribution base begins are void.
+                self.moved.push((key.0, cause.to_owned()));
+                Answer::Stale
+            }
             VoidAnswer::NothingToVoid => Answer::Refused(RefusalCode::NothingToVoid),
             VoidAnswer::Voided(version) => {
                 year.sequence += 1;

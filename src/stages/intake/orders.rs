@@ -82,7 +82,15 @@ impl Book<'_> {
             }
             Kind::Special => {
                 let key = (known.payer_id.clone(), known.obligation.assessment_no.clone());
-                self.assessments.get(&key).is_some_and(|known| day > known.assessment.pay_by)
+                let assessed = self.assessments.get(&key).map(|known| &known.assessment);
+                // It was out when its assessment changed, came back unpaid, and no plan has voided it yet.
+                if !assessed.is_some_and(|assessed| assessed.issued) {
+                    return Some(Answer::Refused(RefusalCode::AssessmentRequired));
+                }
+                if !assessed.is_some_and(|a| a.covers(&known.insurance_type, &known.obligation, known.amount)) {
+                    return Some(Answer::Refused(RefusalCode::AssessmentMismatch));
+                }
+                assessed.is_some_and(|assessed| day > assessed.pay_by)
             }
         };
         closed.then_some(Answer::Refused(RefusalCode::WindowClosed))
@@ -252,6 +260,10 @@ impl Book<'_> {
             code: m.code.clone(),
             gateway_txn_no: m.gateway_txn_no.clone(),
         };
+        if !order.payer_id.is_empty() {
+            // What a run has planned meanwhile is withdrawn, as long as it may be.
+            self.moved.push((order.payer_id.clone(), cause.to_owned()));
+        }
         let mut opened: Vec<ReportedDiscrepancy> = Vec::new();
         for attempt in &order.attempts {
             let declaration_no = Some(attempt.declaration_no.clone());

@@ -28,6 +28,11 @@ settings AS (
     JOIN declarations c ON c.declaration_no = d.declaration_no AND c.payer_id = d.payer_id
     WHERE d.state = 'open' AND d.payer_id > $5 AND d.payer_id <= $6
       AND c.payer_id > $5 AND c.payer_id <= $6 AND c.insurance_type = $1 AND (c.kind = 'special' OR c.period_from = $3)
+), unplaced AS (
+    -- An order that we refused was paid all the same, and nobody has said yet what for.
+    SELECT DISTINCT payer_id
+    FROM discrepancies
+    WHERE state = 'open' AND declaration_no IS NULL AND message_id IS NOT NULL AND payer_id > $5 AND payer_id <= $6
 ), candidates AS (
     -- The period's normal contribution, by a setting or a declaration to be collected in batch …
     SELECT COALESCE(s.payer_id, f.payer_id) AS payer_id, '' AS assessment_no, s.state AS setting_state, s.hold_reason, s.amount AS chosen,
@@ -53,7 +58,7 @@ settings AS (
                WHEN e.status <> 'active' AND e.effective_on <= $4 THEN 'enrolment_closed'
                WHEN c.setting_state = 'voided' THEN 'voided'
                WHEN p.payer_id IS NOT NULL AND c.assessment_no = '' THEN 'already_paid'
-               WHEN c.filed_state = 'paying' OR u.payer_id IS NOT NULL THEN 'attempt_in_flight'
+               WHEN c.filed_state = 'paying' OR u.payer_id IS NOT NULL OR w.payer_id IS NOT NULL THEN 'attempt_in_flight'
                WHEN g.payer_id IS NULL OR g.lane IS NULL OR c.hold_reason = 'no_agreement'
                    OR c.filed_hold = 'no_agreement' THEN 'no_agreement'
                WHEN NOT $1 = ANY (g.insurance_types) OR g.amount_max < c.amount THEN 'agreement_scope'
@@ -71,6 +76,7 @@ settings AS (
                WHERE insurance_type = $1 AND period_from = $3 AND kind = 'normal' AND payer_id > $5 AND payer_id <= $6) p
         ON p.payer_id = c.payer_id
     LEFT JOIN disputed u ON u.payer_id = c.payer_id AND u.assessment_no = c.assessment_no
+    LEFT JOIN unplaced w ON w.payer_id = c.payer_id
     -- The region is that of the enrolment; who has none is told so in every region's run.
     WHERE e.payer_id IS NULL OR (e.division_code LIKE $7 AND NOT e.division_code LIKE ANY ($8))
 )

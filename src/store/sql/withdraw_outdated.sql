@@ -1,8 +1,9 @@
 -- Withdraws planned attempts of runs not yet sealed whose ground has gone: the year was voided, the amount changed, the
--- assessment was withdrawn or changed, the enrolment closed, the agreement ended or its account went to another bank.
+-- assessment was withdrawn or changed, the enrolment closed, the agreement ended or its account went to another bank, or
+-- a person has to decide whether money has moved for the obligation by another order.
 -- $1: the payers whose facts have just changed, in the transaction that changes them; so there is nothing left to be
 -- withdrawn when a run is sealed. A declaration whose setting (where a run filed it) or assessment is gone is voided with
--- its attempt; any other is payable again.
+-- its attempt, unless money may have moved for it; any other is payable again.
 -- What each row becomes is computed once, in `outdated`: results of updates are not joined back, so that no join of two
 -- sets without statistics can become a loop over both. The locks see to it that each of them is still as it was read.
 WITH planned AS MATERIALIZED (
@@ -27,10 +28,19 @@ WITH planned AS MATERIALIZED (
                 ELSE p.channel = 'batch' AND (s.fact_time, s.fact_id) IS DISTINCT FROM (p.setting_time, p.setting_id)
                     AND is_setting_outdated(p.insurance_type, p.valid_year, p.payer_id, p.period_from, p.setting_time, p.setting_id)
                 END AS changed,
-           e.payer_id IS NULL OR (e.status <> 'active' AND e.effective_on <= p.business_date) AS closed,
+           -- Ended by the day of the run, or not begun yet.
+           e.payer_id IS NULL OR (e.status = 'active') = (e.effective_on > p.business_date) AS closed,
            g.payer_id IS NULL OR g.status <> 'active' OR NOT g.batch_enabled
                OR (g.gateway, lane_bank(g.gateway, g.bank_code)) <> (p.gateway, p.bank_code)
-               OR NOT p.insurance_type = ANY (g.insurance_types) OR g.amount_max < p.amount AS disagreed
+               OR NOT p.insurance_type = ANY (g.insurance_types) OR g.amount_max < p.amount AS disagreed,
+           -- Of the obligation, or of an order that we refused and that was paid all the same, for whatever. What came for
+           -- the order itself before it was sent says nothing.
+           EXISTS (SELECT FROM discrepancies c
+                   LEFT JOIN declarations o ON o.declaration_no = c.declaration_no AND o.payer_id = c.payer_id
+                   WHERE c.payer_id = p.payer_id AND c.state = 'open' AND c.order_no <> p.order_no
+                     AND CASE WHEN c.declaration_no IS NULL THEN c.message_id IS NOT NULL
+                              ELSE o.insurance_type = p.insurance_type AND o.kind = p.kind AND o.assessment_no = p.assessment_no
+                                  AND (p.kind = 'special' OR o.period_from = p.period_from) END) AS disputed
     FROM planned p
     LEFT JOIN amount_settings s ON s.payer_id = p.payer_id AND s.insurance_type = p.insurance_type
         AND s.valid_year = p.valid_year AND s.state = 'active'
@@ -40,12 +50,12 @@ WITH planned AS MATERIALIZED (
 ), reasoned AS (
     SELECT j.*,
            CASE WHEN voided THEN 'voided' WHEN changed THEN 'setting_changed' WHEN closed THEN 'enrolment_closed'
-                ELSE 'no_agreement' END AS reason
+                WHEN disputed THEN 'attempt_in_flight' ELSE 'no_agreement' END AS reason
     FROM judged j
-    WHERE voided OR changed OR closed OR disagreed
+    WHERE voided OR changed OR closed OR disputed OR disagreed
 ), outdated AS MATERIALIZED (
     SELECT r.*,
-           CASE WHEN (channel = 'batch' OR kind = 'special') AND reason IN ('voided', 'setting_changed') THEN 'voided' ELSE 'payable' END AS declaration_state
+           CASE WHEN (channel = 'batch' OR kind = 'special') AND NOT disputed AND reason IN ('voided', 'setting_changed') THEN 'voided' ELSE 'payable' END AS declaration_state
     FROM reasoned r
 ), withdrawn AS (
     UPDATE attempts a SET state = 'withdrawn', withdrawal = o.reason, sequence = o.sequence
