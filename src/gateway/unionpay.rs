@@ -129,6 +129,10 @@ impl UnionpayFile {
         }))
     }
 
+    pub fn encoding(&self) -> &'static str {
+        self.text.charset.as_str()
+    }
+
     /// Whether a file is called like an answer of UnionPay's: told by the name, as nothing in it says whose it is.
     pub fn claims(&self, file_name: &str) -> bool {
         let name = result::as_it_came(file_name);

@@ -130,11 +130,7 @@ async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: 
 }
 
 /// Where a result file answers one request file in full, it is that of a file that was sealed, with a row for each order.
-async fn falls_short(
-    ctx: &Context,
-    from: &dyn Destination,
-    head: &ResultHead,
-) -> Result<Option<Refused>, StageError> {
+async fn falls_short(ctx: &Context, from: &dyn Destination, head: &ResultHead) -> Result<Option<Refused>, StageError> {
     let Some(name) = head.request_file_name.as_deref().filter(|_| from.answers_in_full()) else { return Ok(None) };
     let sealed = request_files::items_sealed(&mut *ctx.pool.acquire().await?, from.gateway(), name).await?;
     let (kind, reason) = match sealed {

@@ -133,7 +133,8 @@ fn reply(
         };
         done.total_fen += fen;
         let fen = fen.to_string();
-        let echoed: Vec<&str> = (0..item.len()).map(|at| if at == amount_at { fen.as_str() } else { item[at] }).collect();
+        let echoed: Vec<&str> =
+            (0..item.len()).map(|at| if at == amount_at { fen.as_str() } else { item[at] }).collect();
         rows += &format!("{end}{own}|{}", echoed.join("|"));
     }
     let (total, success, success_total) = (done.total_fen, done.success, done.success_total_fen);
@@ -157,7 +158,9 @@ mod tests {
             00|成功|202604150001000000001|000001|0416101500|0416|||P00000001|156|100|62\n\
             64|余额不足|||||||P00000002|156|250|63";
         assert_eq!(answer.text, expected);
-        for (from, to) in [("|350|", "|351|"), ("|2||", "|3||"), ("|156|100", "|840|100"), ("|62", ""), ("orderId", "x")] {
+        for (from, to) in
+            [("|350|", "|351|"), ("|2||", "|3||"), ("|156|100", "|840|100"), ("|62", ""), ("orderId", "x")]
+        {
             assert!(reply(&request.replacen(from, to, 1), "", at, &mut poor).is_err(), "{from}");
         }
     }

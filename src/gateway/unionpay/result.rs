@@ -111,9 +111,9 @@ impl<'u> ResultName<'u> {
         }
         let total = |place: usize| {
             let value = amount(cells[place], Unit::Fen);
-            value.map(|value| declared(value, place)).ok_or_else(|| {
-                Refused::malformed(1, Some(place as u64 + 1), "not a sum of money in whole fen")
-            })
+            value
+                .map(|value| declared(value, place))
+                .ok_or_else(|| Refused::malformed(1, Some(place as u64 + 1), "not a sum of money in whole fen"))
         };
         let counted = |place: usize| {
             let value = count(cells[place]).map(|value| declared(value, place));
@@ -306,7 +306,9 @@ fn cut_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 /// One line of code and message instead of a file: there is no result, and nothing in it is of a payer.
 fn rejection(code: &[u8]) -> Refused {
     match number(code).filter(|code| code.len() <= CODE_BYTES_MAX) {
-        Some(code) => Refused::wrong_file(1, Some(1), format!("no result but an answer for the whole file: respCode {code}")),
+        Some(code) => {
+            Refused::wrong_file(1, Some(1), format!("no result but an answer for the whole file: respCode {code}"))
+        }
         None => Refused::malformed(1, Some(1), "not a result code"),
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::outcome::CodeTable;
 use crate::gateway::bank::code_table;
 use crate::gateway::settings::UnionpaySettings;
-use crate::gateway::{Destination, RefusedKind, RenderRequest, RequestHead, RequestItem};
+use crate::gateway::{Destination, RenderRequest, RequestHead, RequestItem};
 
 const SHIPPED: &str = include_str!("../../../../config/gateways/unionpay.toml");
 const NAME: &str = "DK00000000777290058110097202612310012O.txt";
@@ -158,7 +158,10 @@ fn a_name_that_is_not_of_an_answer_to_this_merchant_is_refused() {
 
 #[test]
 fn what_is_no_result_is_refused_by_what_it_is() {
-    assert_eq!(refusal(REJECTED), "wrong_file, line 1, column 1: no result but an answer for the whole file: respCode 14");
+    assert_eq!(
+        refusal(REJECTED),
+        "wrong_file, line 1, column 1: no result but an answer for the whole file: respCode 14"
+    );
     assert_eq!(
         refusal(b"98|\xe6\x96\x87\xe4\xbb\xb6\r\n"),
         "wrong_file, line 1, column 1: no result but an answer for the whole file: respCode 98"
@@ -180,12 +183,24 @@ fn totals_that_are_not_those_of_the_rows_refuse_the_file() {
     let cases = [
         ("|840050|", "|840051|", "totals_differ, line 1, column 2: 8400.51 yuan declared, the rows come to 8400.50"),
         ("|6|||", "|7|||", "totals_differ, line 1, column 3: 7 rows declared, 6 found"),
-        ("|156|200000|", "|156|200001|", "totals_differ, line 1, column 2: 8400.50 yuan declared, the rows come to 8400.51"),
+        (
+            "|156|200000|",
+            "|156|200001|",
+            "totals_differ, line 1, column 2: 8400.50 yuan declared, the rows come to 8400.51",
+        ),
         // A6, 05 and 45 may be successes in their count; 64 and 61 are not.
         ("|250050|2||", "|150050|0||", "totals_differ, line 1, column 7: 0 successes declared, 1 found"),
         ("|250050|2||", "|520050|5||", "totals_differ, line 1, column 7: 5 successes declared, 1 found"),
-        ("|250050|2||", "|150049|1||", "totals_differ, line 1, column 6: 1500.49 yuan declared for successes, they come to 1500.50"),
-        ("|250050|2||", "|250050|1||", "totals_differ, line 1, column 6: 2500.50 yuan declared for successes, they come to 1500.50"),
+        (
+            "|250050|2||",
+            "|150049|1||",
+            "totals_differ, line 1, column 6: 1500.49 yuan declared for successes, they come to 1500.50",
+        ),
+        (
+            "|250050|2||",
+            "|250050|1||",
+            "totals_differ, line 1, column 6: 2500.50 yuan declared for successes, they come to 1500.50",
+        ),
         ("|840050|", "|8400.50|", "malformed, line 1, column 2: not a sum of money in whole fen"),
         ("|6|||", "|six|||", "malformed, line 1, column 3: not a count"),
     ];
@@ -209,7 +224,8 @@ fn a_bad_row_is_told_by_line_and_column_and_the_others_are_read() {
         ("余额不足|||||||", "余额不足|||||||x|", "5 bad None not 19 columns, or longer than 4096 bytes"),
     ];
     for (from, to, told) in cases {
-        let (_, rows) = read(&file("utf-8"), NAME, &changed(from, to)).unwrap_or_else(|refused| panic!("{to}: {refused}"));
+        let (_, rows) =
+            read(&file("utf-8"), NAME, &changed(from, to)).unwrap_or_else(|refused| panic!("{to}: {refused}"));
         let mut expected = ROWS.map(String::from);
         expected[2] = told.into();
         assert_eq!(rows, expected, "{to}");
