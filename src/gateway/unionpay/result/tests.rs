@@ -90,6 +90,15 @@ fn a_result_file_says_what_became_of_each_order_and_its_times_turn_the_year() {
 }
 
 #[test]
+fn the_example_of_the_formats_page_is_read() {
+    let page = include_str!("../../../../docs/UNIONPAY-FILE.md");
+    let example = page.split("```\n").nth(3).unwrap().trim_end();
+    let (_, rows) = read(&file("utf-8"), "DK00000000777290058110097202604150001O.txt", example.as_bytes()).unwrap();
+    let first = "3 01 1500.50 00 成功 202604150001000000001 2026-04-16T02:15:00Z";
+    assert_eq!(rows, [first, "4 02 1500.50 64 余额不足 - -"]);
+}
+
+#[test]
 fn a_time_is_of_the_year_nearest_to_the_day_of_the_batch() {
     let file = file("utf-8");
     let time = |day: &str, time: &str| {
