@@ -128,7 +128,7 @@ impl Payers {
         self.next += 1;
         let story = self.story();
         let mut payer = Payer::make(number, &mut self.random, self.day);
-        if self.cards_every.is_some_and(|every| number % every == 0) {
+        if self.cards_every.is_some_and(|every| number.is_multiple_of(every)) {
             payer.gateway = "unionpay";
         }
         let amount = 1000 + 100 * self.random.random_range(0..=80_u32);
