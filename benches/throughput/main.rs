@@ -56,7 +56,7 @@ async fn main() -> Outcome<()> {
     let app = App::open(settings, Clock::Fixed(morning())).await?;
     let ctx = &app.ctx;
     let mut table = Table::default();
-    let mut messages = Payers::new(payers, 1, morning() - Duration::hours(2));
+    let mut messages = Payers::new(payers, 1, morning() - Duration::hours(2), None);
     if broker.is_some() && wants("intake") {
         table.add(intake::measure(ctx, &mut messages, payers as usize * 3, rounds).await?);
     }

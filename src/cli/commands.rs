@@ -1,6 +1,6 @@
 //! `pikou ingest`, `pikou run`, `pikou reconcile`: one piece of work each, then its events are published.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tokio::io::BufReader;
@@ -190,6 +190,7 @@ struct ReconcileReport {
     outcome: &'static str,
     result_file_id: i64,
     file_name: String,
+    gateway: String,
     bank_code: String,
     sha256: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,15 +221,16 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
         return Err(Failure::Usage(format!("{} has {size} bytes, more than results.file_max_bytes", path.display())));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    let bank = bank_of(&ctx, bank, path, &bytes)?;
+    let from = sender_of(&ctx, bank, path, &bytes)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let outcome = stage::reconcile(&ctx, bank, &name, &bytes).await?;
+    let outcome = stage::reconcile(&ctx, from, &name, &bytes).await?;
     let events_published = publish(&ctx).await;
     let file = outcome.file().clone();
     let report = ReconcileReport {
         outcome: outcome.as_str(),
         result_file_id: file.result_file_id,
         file_name: file.file_name,
+        gateway: file.gateway,
         bank_code: file.bank_code,
         sha256: hex(&file.sha256),
         rows: file.rows,
@@ -271,9 +273,10 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
     if matches!(outcome, Outcome::Refused(_)) { Err(Failure::Refused) } else { Ok(()) }
 }
 
-/// The bank that is named, or whose inbox the file lies in, or that the file's header names; UnionPay by the file's name.
-/// Where none of them says, the first bank reads it, so that the refusal names what the file is.
-fn bank_of<'c>(
+/// Whose file it is: the bank's that is named; UnionPay's by the file's name, or because it lies in its inbox; the bank's
+/// that the file's header names, or whose inbox it lies in. Where none of them says, the first bank reads it, so that the
+/// refusal names what the file is.
+fn sender_of<'c>(
     ctx: &'c Context,
     named: Option<&str>,
     path: &Path,
@@ -285,7 +288,12 @@ fn bank_of<'c>(
         return bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if let Some(unionpay) = ctx.settings.unionpay.as_ref().filter(|unionpay| unionpay.claims(name)) {
+    let lies_in = |inbox: PathBuf| {
+        let inbox = inbox.canonicalize();
+        path.canonicalize().is_ok_and(|path| inbox.is_ok_and(|inbox| path.starts_with(inbox)))
+    };
+    let unionpay = ctx.settings.unionpay.as_ref();
+    if let Some(unionpay) = unionpay.filter(|own| own.claims(name) || lies_in(ctx.settings.inbox(*own))) {
         return Ok(unionpay);
     }
     if let Ok(bank) = gateway.bank_of_result(bytes) {

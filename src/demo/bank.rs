@@ -16,9 +16,11 @@ use sha2::{Digest, Sha256};
 
 mod answer;
 mod format;
+mod unionpay;
 
 pub use answer::{AnswerFile, AnswerRow, write_answer};
 use format::Format;
+pub use unionpay::Unionpay;
 
 /// From this many orders on, an answer has its four oddities.
 const ODDITIES_FROM: usize = 10;
@@ -220,21 +222,31 @@ fn txn_no(request: &Path, line_no: u64) -> String {
 
 /// Reads a request file as strictly as a bank does. That it can is half of what the demo shows.
 fn read_request(path: &Path) -> io::Result<Request> {
-    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
-    let bytes = fs::read(path)?;
-    let flag = fs::read_to_string(flag(path))?;
-    if let Some(hash) = flag.split_whitespace().find(|word| word.len() == 64) {
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if hash != digest {
-            return Err(wrong("not the bytes of which its .ok has the SHA-256"));
-        }
-    }
+    let wrong = |what: &str| wrong(path, what);
+    let bytes = read_whole(path)?;
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
     let request = Format::of(&folder).read(&bytes, &file_name(path)).map_err(wrong)?;
     if request.bank_code != folder {
         return Err(wrong("it names another bank"));
     }
     Ok(request)
+}
+
+/// The bytes of a request file, which are those that its `.ok` tells of.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(path)?;
+    let flag = fs::read_to_string(flag(path))?;
+    if let Some(hash) = flag.split_whitespace().find(|word| word.len() == 64) {
+        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if hash != digest {
+            return Err(wrong(path, "not the bytes of which its .ok has the SHA-256"));
+        }
+    }
+    Ok(bytes)
+}
+
+fn wrong(path: &Path, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -6,16 +6,20 @@ use std::time::Instant;
 
 use chrono::{Duration, NaiveDate};
 
-use super::bank::Bank;
+use super::bank::{Answer, Bank, Unionpay};
 use super::carrier::Carrier;
 use super::payers::Payers;
 use crate::domain::account::Account;
+use crate::gateway::Destination;
 use crate::stages::{Context, StageError, deliver, lease, plan, reconcile, seal};
 use crate::store::{accounts, request_files};
 use crate::worker::relay;
 
 /// The demo's schedule, and the day on which it fires.
 pub const SCHEDULE: &str = "beijing_resident_pension";
+
+/// Where UnionPay deducts, one of so many payers has the agreement with it.
+const CARDS_EVERY: u32 = 10;
 
 /// 15 April 2026, nine in the morning in Shanghai.
 pub fn morning() -> chrono::DateTime<chrono::Utc> {
@@ -67,7 +71,8 @@ async fn with(
     let mut stages = Stages(Vec::new());
     let expected = u64::from(count) * 31 / 10;
 
-    let mut payers = Payers::new(count, seed, morning() - Duration::hours(2));
+    let cards_every = ctx.settings.unionpay.as_ref().map(|_| CARDS_EVERY);
+    let mut payers = Payers::new(count, seed, morning() - Duration::hours(2), cards_every);
     let clock = Instant::now();
     let sent = carrier.send(ctx, payers.by_ref(), |more| progress("send messages", expected, more)).await?;
     stages.note("send messages", sent, clock);
@@ -118,12 +123,10 @@ async fn with(
 
     let clock = Instant::now();
     for answer in &answers {
-        let bank_code = answer.path.parent().and_then(|folder| folder.file_name()?.to_str()).unwrap_or_default();
-        let bank = ctx.settings.bank.bank(bank_code);
-        let bank = bank.ok_or_else(|| StageError::broken(format!("an answer of unknown bank {bank_code}")))?;
+        let from = sender(ctx, answer)?;
         let bytes = std::fs::read(&answer.path).map_err(|error| StageError::later("reading an answer", error))?;
         let name = answer.path.file_name().unwrap_or_default().to_string_lossy();
-        reconcile::reconcile(ctx, bank, &name, &bytes).await?;
+        reconcile::reconcile(ctx, from, &name, &bytes).await?;
         progress("reconcile", rows, answer.rows);
     }
     stages.note("reconcile", rows, clock);
@@ -153,16 +156,26 @@ impl Stages {
     }
 }
 
-/// The banks answer the next day.
-fn answer(ctx: &Context, seed: u64) -> Result<Vec<super::bank::Answer>, StageError> {
-    let folder = |below: &std::path::Path| ctx.settings.data_folder.join(below);
-    let (outbox, inbox) = (folder(ctx.settings.bank.outbox()), folder(ctx.settings.bank.inbox()));
+/// The banks answer the next day, and UnionPay where there are cards.
+fn answer(ctx: &Context, seed: u64) -> Result<Vec<Answer>, StageError> {
+    let settings = &ctx.settings;
+    let folder = |below: &std::path::Path| settings.data_folder.join(below);
+    let later = |error| StageError::later("the answers", error);
     let settled_at = morning() + Duration::hours(25);
-    if !outbox.is_dir() {
-        return Ok(Vec::new());
+    let mut bank = Bank::new(&folder(settings.bank.outbox()), &folder(settings.bank.inbox()), seed);
+    let mut answers = bank.answer_all(settled_at).map_err(later)?;
+    if let Some(to) = &settings.unionpay {
+        let mut unionpay = Unionpay::new(&settings.outbox(to), &settings.inbox(to), to.encoding(), seed);
+        answers.extend(unionpay.answer_all(settled_at).map_err(later)?);
     }
-    let mut bank = Bank::new(&outbox, &inbox, seed);
-    bank.answer_all(settled_at).map_err(|error| StageError::later("the bank's answers", error))
+    Ok(answers)
+}
+
+/// Whose answer it is, by the inbox it lies in.
+fn sender<'c>(ctx: &'c Context, answer: &Answer) -> Result<&'c dyn Destination, StageError> {
+    let folder = answer.path.parent().unwrap_or(&answer.path);
+    let from = ctx.settings.destinations().find(|from| ctx.settings.inbox(*from) == folder);
+    from.ok_or_else(|| StageError::broken(format!("nobody's inbox is {}", folder.display())))
 }
 
 async fn account(ctx: &Context) -> Result<Account, StageError> {

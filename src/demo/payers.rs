@@ -90,6 +90,7 @@ pub struct Payers {
     next: u32,
     count: u32,
     day: DateTime<Utc>,
+    cards_every: Option<u32>,
     pending: std::vec::IntoIter<Message>,
     /// Voids that are sent when the run is planned, and when its files are sealed.
     pub second_thoughts: Vec<Message>,
@@ -97,13 +98,14 @@ pub struct Payers {
 }
 
 impl Payers {
-    /// Messages from before `day`.
-    pub fn new(count: u32, seed: u64, day: DateTime<Utc>) -> Payers {
+    /// Messages from before `day`; one of so many payers has the agreement with UnionPay.
+    pub fn new(count: u32, seed: u64, day: DateTime<Utc>, cards_every: Option<u32>) -> Payers {
         Payers {
             random: ChaCha8Rng::seed_from_u64(seed),
             next: 0,
             count,
             day,
+            cards_every,
             pending: Vec::new().into_iter(),
             second_thoughts: Vec::new(),
             too_late: Vec::new(),
@@ -125,7 +127,10 @@ impl Payers {
         let number = self.next;
         self.next += 1;
         let story = self.story();
-        let payer = Payer::make(number, &mut self.random, self.day);
+        let mut payer = Payer::make(number, &mut self.random, self.day);
+        if self.cards_every.is_some_and(|every| number.is_multiple_of(every)) {
+            payer.gateway = "unionpay";
+        }
         let amount = 1000 + 100 * self.random.random_range(0..=80_u32);
         let set = payer.amount_set("1", 0, amount);
         let (enrolled, signed) = (payer.enrolment("active", "1"), payer.agreement("1", story, None));
@@ -207,6 +212,7 @@ struct Payer {
     name: String,
     identity_number: String,
     division: &'static str,
+    gateway: &'static str,
     bank: &'static str,
     channel: &'static str,
     account: String,
@@ -229,6 +235,7 @@ impl Payer {
             name,
             identity_number: format!("{digits}{check}"),
             division,
+            gateway: "bank",
             bank,
             channel,
             account: format!("6222{number:015}"),
@@ -258,7 +265,7 @@ impl Payer {
 
     fn agreement(&self, id: &str, story: Story, amount_max: Option<u32>) -> Message {
         let name = if story == Story::Unwritable { format!("{},", self.name) } else { self.name.clone() };
-        let mut data = json!({"agreement_no": format!("A{}", &self.id[4..]), "payer_id": self.id, "gateway": "bank",
+        let mut data = json!({"agreement_no": format!("A{}", &self.id[4..]), "payer_id": self.id, "gateway": self.gateway,
             "bank_code": self.bank, "account_no": self.account, "account_name": name, "status": "active",
             "batch_enabled": true, "insurance_types": [TYPE]});
         if let Some(amount_max) = amount_max {
@@ -268,7 +275,7 @@ impl Payer {
     }
 
     fn agreement_ended(&self) -> Message {
-        let data = json!({"agreement_no": format!("A{}", &self.id[4..]), "payer_id": self.id, "gateway": "bank",
+        let data = json!({"agreement_no": format!("A{}", &self.id[4..]), "payer_id": self.id, "gateway": self.gateway,
             "bank_code": self.bank, "account_no": self.account, "account_name": self.name, "status": "ended",
             "batch_enabled": true, "insurance_types": [TYPE]});
         self.message("agreement.changed", "2", self.time + Duration::seconds(30), data)

@@ -154,6 +154,11 @@ impl Destination for BankFile {
         &self.hand_over
     }
 
+    /// A bank may answer in several files, and leave orders for a later one.
+    fn answers_in_full(&self) -> bool {
+        false
+    }
+
     /// By what it holds, whatever it is called.
     fn result(&self, _file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
         Ok(Box::new(self.clone()))

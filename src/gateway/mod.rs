@@ -5,7 +5,8 @@
 //! Read in this order: [`settings`] is what configuration says; [`layout`] the same, parsed once into
 //! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
-//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch.
+//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch, with what it
+//! shares with the banks' files in `text`, `row` and `control`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -46,6 +47,9 @@ pub trait Destination: RenderRequest {
     fn codes(&self) -> &CodeTable;
 
     fn hand_over(&self) -> &HandOver;
+
+    /// Whether a result file answers all orders of one request file, whose name its [`ResultHead`] has.
+    fn answers_in_full(&self) -> bool;
 
     /// How to read a result file of that name; or it is refused for its name.
     fn result(&self, file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused>;

@@ -22,6 +22,14 @@ const BEGINNINGS: [(&[u8], RefusedKind, &str); 7] = [
 
 /// The refusal of a file that is plainly something else, or `None` if it may be what the layout describes.
 pub(super) fn foreign(bytes: &[u8], layout: &Layout) -> Option<Refused> {
+    not_lines(bytes).or_else(|| {
+        let reason = "a request file of our own, not the bank's answer to it";
+        is_request(bytes, layout).then(|| Refused::wrong_file(1, None, reason))
+    })
+}
+
+/// The refusal of a file that is no text of lines at all.
+pub(super) fn not_lines(bytes: &[u8]) -> Option<Refused> {
     let refused = |kind, reason: &str| Some(Refused { kind, line: 1, column: None, reason: reason.to_owned() });
     if bytes.is_empty() {
         return refused(RefusedKind::Malformed, "the file is empty");
@@ -30,20 +38,27 @@ pub(super) fn foreign(bytes: &[u8], layout: &Layout) -> Option<Refused> {
         return refused(*kind, what);
     }
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => return refused(RefusedKind::Malformed, "there is nothing but blanks in the file"),
-        Some(b'<') => return refused(RefusedKind::WrongFile, "an HTML or XML document, probably an error page"),
-        Some(b'{') => return refused(RefusedKind::WrongFile, "a JSON document, probably an error message"),
-        Some(_) => {}
+        None => refused(RefusedKind::Malformed, "there is nothing but blanks in the file"),
+        Some(b'<') => refused(RefusedKind::WrongFile, "an HTML or XML document, probably an error page"),
+        Some(b'{') => refused(RefusedKind::WrongFile, "a JSON document, probably an error message"),
+        Some(_) => None,
     }
-    if is_request(bytes, layout) {
-        return refused(RefusedKind::WrongFile, "a request file of our own, not the bank's answer to it");
+}
+
+/// The refusal of a file that is not in the encoding it should be in.
+pub(super) fn misencoded(bytes: &[u8], text: Text) -> Option<Refused> {
+    let encoding = text.charset.as_str();
+    if is_utf8_instead(bytes, text) {
+        return Some(Refused::malformed(1, None, format!("encoded in UTF-8, not {encoding}")));
     }
-    None
+    let offset = text.charset.first_malformed(bytes)?;
+    let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count() as u64;
+    Some(Refused::malformed(line, None, format!("not {encoding}: malformed bytes")))
 }
 
 /// Chinese text in UTF-8 often passes for GB18030 and reads as nonsense: that the whole file is UTF-8, and none of
 /// it the two-byte kind that GB18030 can be by accident, is how it is told.
-pub(super) fn is_utf8_instead(bytes: &[u8], text: Text) -> bool {
+fn is_utf8_instead(bytes: &[u8], text: Text) -> bool {
     text.charset != Charset::Utf8
         && !bytes.is_ascii()
         && std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c >= '\u{800}'))

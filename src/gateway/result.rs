@@ -11,7 +11,7 @@ use super::column::{Cell, Line};
 use super::control::{Control, Declared, Tally};
 use super::field::{ResultEdge, Unit};
 use super::row::{amount, date, digits_of};
-use super::text::{COLUMNS_MAX, number, without_return};
+use super::text::{COLUMNS_MAX, number, numbered_lines, without_return};
 use super::{BankFile, ReadResult, Refused, ResultHead, ResultRow, recognise};
 use crate::domain::money::Money;
 use crate::domain::outcome::OutcomeClass;
@@ -19,19 +19,9 @@ use crate::domain::outcome::OutcomeClass;
 impl ReadResult for BankFile {
     fn open(&self, bytes: &[u8]) -> Result<ResultHead, Refused> {
         let layout = &self.layout;
-        if let Some(refused) = recognise::foreign(bytes, layout) {
+        let foreign = recognise::foreign(bytes, layout).or_else(|| recognise::misencoded(bytes, layout.text));
+        if let Some(refused) = foreign {
             return Err(refused);
-        }
-        if recognise::is_utf8_instead(bytes, layout.text) {
-            return Err(Refused::malformed(1, None, format!("encoded in UTF-8, not {}", layout.text.charset.as_str())));
-        }
-        if let Some(offset) = layout.text.charset.first_malformed(bytes) {
-            let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count() as u64;
-            return Err(Refused::malformed(
-                line,
-                None,
-                format!("not {}: malformed bytes", layout.text.charset.as_str()),
-            ));
         }
         let frame = self.frame(bytes)?;
         let mut head = Head::default();
@@ -93,18 +83,7 @@ struct Head {
 
 impl<'a> Frame<'a> {
     fn rows(&self) -> impl Iterator<Item = (u64, &'a [u8])> + Send + use<'a> {
-        let mut rest = self.rows;
-        let mut line_no = self.first_row;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-            let line = without_return(&rest[..end]);
-            rest = rest.get(end + 1..).unwrap_or_default();
-            line_no += 1;
-            Some((line_no - 1, line))
-        })
+        numbered_lines(self.rows, self.first_row)
     }
 }
 
@@ -257,7 +236,7 @@ fn exact(cell: &[u8], unit: Unit) -> Option<Money> {
     if whole { amount(cell, unit) } else { None }
 }
 
-fn count(cell: &[u8]) -> Option<u64> {
+pub(super) fn count(cell: &[u8]) -> Option<u64> {
     let digits = (1..=12).contains(&cell.len()) && cell.iter().all(u8::is_ascii_digit);
     if digits { Some(digits_of(cell)) } else { None }
 }

@@ -14,7 +14,7 @@ use crate::domain::money::Money;
 use crate::domain::outcome::OutcomeClass;
 
 /// Banks write Beijing time, which has no daylight saving.
-const BEIJING: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are less than a day");
+pub(super) const BEIJING: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are less than a day");
 
 impl BankFile {
     pub(super) fn read_row<'a>(&self, line_no: u64, line: &'a [u8]) -> ResultRow<'a> {
@@ -85,7 +85,7 @@ pub(super) fn amount(cell: &[u8], unit: Unit) -> Option<Money> {
     money(std::str::from_utf8(cell).ok()?, unit)
 }
 
-fn plain(text: Text, cell: &[u8]) -> Option<Cow<'_, str>> {
+pub(super) fn plain(text: Text, cell: &[u8]) -> Option<Cow<'_, str>> {
     text.charset.decode(cell).filter(|reason| !reason.chars().any(char::is_control))
 }
 

@@ -234,6 +234,22 @@ pub fn number(cell: &[u8]) -> Option<&str> {
     if plain { std::str::from_utf8(cell).ok() } else { None }
 }
 
+/// The lines of a text with their numbers, of which the first is `first_no`; the last one needs no end.
+pub fn numbered_lines(text: &[u8], first_no: u64) -> impl Iterator<Item = (u64, &[u8])> + Send {
+    let mut rest = text;
+    let mut line_no = first_no;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let line = without_return(&rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+        line_no += 1;
+        Some((line_no - 1, line))
+    })
+}
+
 /// A line without the carriage return that may end it.
 pub fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)

@@ -1,11 +1,12 @@
 //! UnionPay's batch deduction (银联批量代收): one file for the cards of every bank. Settings come in, the adapter goes
-//! out, or all mistakes. Here: what it is; [`request`] writes the request file and reads it back.
+//! out, or all mistakes. Here: what it is; [`request`] writes the request file and reads it back, [`result`] reads the answer.
 //!
 //! The file's content is the plain text. What UnionPay's interface wants of it, base64 of the DEFLATE-compressed text in
 //! the field `fileContent` of a signed message, is made by whoever sends that message: so that the bytes which are
 //! sealed, hashed and shown to a person are the ones that say what is deducted.
 
 mod request;
+mod result;
 
 use chrono::NaiveDate;
 
@@ -16,6 +17,7 @@ use super::text::{Charset, LineEnd, Separator, Text};
 use super::{Destination, ReadResult, Refused};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::CodeTable;
+use result::ResultName;
 
 /// The most items that UnionPay takes in one file.
 const ITEMS_LIMIT: u32 = 100_000;
@@ -127,10 +129,14 @@ impl UnionpayFile {
         }))
     }
 
-    /// Whether a file is called like an answer to one of ours: told by the name, as nothing in it says whose it is.
+    pub fn encoding(&self) -> &'static str {
+        self.text.charset.as_str()
+    }
+
+    /// Whether a file is called like an answer of UnionPay's: told by the name, as nothing in it says whose it is.
     pub fn claims(&self, file_name: &str) -> bool {
-        let begin = format!("DK{}{}", self.institution, self.merchant_id);
-        file_name.starts_with(&begin) && file_name.ends_with("O.txt")
+        let name = result::as_it_came(file_name);
+        name.starts_with("DK") && name.ends_with("O.txt")
     }
 
     /// The name of a file of the merchant's: `I` is asked, `O` is answered.
@@ -176,8 +182,12 @@ impl Destination for UnionpayFile {
         &self.hand_over
     }
 
-    fn result(&self, _file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
-        Err(Refused::wrong_file(1, None, "result files of UnionPay are not read yet"))
+    fn answers_in_full(&self) -> bool {
+        true
+    }
+
+    fn result(&self, file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
+        Ok(Box::new(ResultName::parse(self, file_name)?))
     }
 }
 

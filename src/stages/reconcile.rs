@@ -13,7 +13,7 @@ use super::{Context, StageError, crash_point, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
 use crate::domain::outcome::CodeTable;
-use crate::gateway::{Destination, ReadResult, Refused, ResultRow};
+use crate::gateway::{Destination, ReadResult, Refused, RefusedKind, ResultHead, ResultRow};
 use crate::store::result_files::{self, Line, ResultFile};
 use crate::store::{attempts, gates, outbox, request_files, runs};
 
@@ -98,8 +98,12 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
 
 async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
     // The whole file is checked before a row of it counts.
-    let format = match from.result(&file.file_name).and_then(|format| format.open(bytes).map(|_| format)) {
-        Ok(format) => format,
+    let opened = from.result(&file.file_name).and_then(|format| Ok((format.open(bytes)?, format)));
+    let format = match opened {
+        Ok((head, format)) => match falls_short(ctx, from, &head).await? {
+            None => format,
+            Some(refused) => return refuse(ctx, file, &refused).await,
+        },
         Err(refused) => return refuse(ctx, file, &refused).await,
     };
     let now = ctx.clock.now();
@@ -127,6 +131,20 @@ async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: 
     tx.commit().await?;
     crash_point("reconcile: applied");
     Ok(Outcome::Applied(file))
+}
+
+/// Where a result file answers one request file in full, it is that of a file that was sealed, with a row for each order.
+async fn falls_short(ctx: &Context, from: &dyn Destination, head: &ResultHead) -> Result<Option<Refused>, StageError> {
+    let Some(name) = head.request_file_name.as_deref().filter(|_| from.answers_in_full()) else { return Ok(None) };
+    let sealed = request_files::items_sealed(&mut *ctx.pool.acquire().await?, from.gateway(), name).await?;
+    let (kind, reason) = match sealed {
+        None => (RefusedKind::WrongFile, "no request file of this batch was ever sealed".to_owned()),
+        Some(items) if items as u64 == head.count => return Ok(None),
+        Some(items) => {
+            (RefusedKind::TotalsDiffer, format!("{} rows for the {items} orders of the request file", head.count))
+        }
+    };
+    Ok(Some(Refused { kind, line: 1, column: None, reason }))
 }
 
 async fn stage_rows(

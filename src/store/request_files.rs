@@ -144,6 +144,18 @@ pub async fn in_states(connection: &mut PgConnection, run_id: i64, states: &[&st
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(run_id).bind(states).fetch_all(connection).await
 }
 
+/// How many orders a gateway's request file of that name has, once it is sealed.
+pub async fn items_sealed(connection: &mut PgConnection, gateway: &str, file_name: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT items FROM request_files
+         WHERE gateway = $1 AND file_name = $2 AND state IN ('sealed', 'delivering', 'delivered')",
+    )
+    .bind(gateway)
+    .bind(file_name)
+    .fetch_optional(connection)
+    .await
+}
+
 /// Which files a list shows; `None` is any.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {

@@ -44,8 +44,8 @@ pub struct Line<'a> {
     pub fault: Option<&'a str>,
 }
 
-/// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused as
-/// another bank's becomes the file of the bank it is now given as.
+/// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused becomes
+/// the file of the bank, and has the name, that it is now given with: it may have been refused for either.
 pub async fn find_or_keep(
     tx: &mut PgConnection,
     gateway: &str,
@@ -73,11 +73,17 @@ pub async fn find_or_keep(
         return Ok((file, true));
     }
     let sql = format!(
-        "UPDATE result_files SET bank_code = CASE state WHEN 'refused' THEN $3 ELSE bank_code END
+        "UPDATE result_files SET bank_code = CASE state WHEN 'refused' THEN $3 ELSE bank_code END,
+                file_name = CASE state WHEN 'refused' THEN $4 ELSE file_name END
          WHERE gateway = $1 AND sha256 = $2 RETURNING {COLUMNS}"
     );
-    let file =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(sha256).bind(bank_code).fetch_one(tx).await?;
+    let file = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(gateway)
+        .bind(sha256)
+        .bind(bank_code)
+        .bind(file_name)
+        .fetch_one(tx)
+        .await?;
     Ok((file, false))
 }
 

@@ -44,6 +44,7 @@ mod story;
 mod support;
 mod topology;
 mod unionpay;
+mod unionpay_results;
 mod upgrade;
 mod workers;
 mod years;

@@ -13,7 +13,7 @@ use crate::gateway::{
 };
 
 /// Renminbi, by ISO 4217.
-const CURRENCY: &str = "156";
+pub(super) const CURRENCY: &str = "156";
 
 /// The longest agreement number that the column has room for.
 const AGREEMENT_BYTES_MAX: usize = 60;
