@@ -231,7 +231,7 @@ async fn an_amount_that_has_waited_for_its_enrolment_until_the_year_was_open_is_
     let wanted = [
         "P1 2026 1500.00 etax expired",
         "P1 2027 1500.00 carried_over active",
-        "P2 2026 1600.00 etax active",
+        "P2 2026 1600.00 etax expired",
         "P2 2027 1600.00 carried_over active",
     ];
     assert_eq!(standing(&place).await, wanted);
