@@ -86,8 +86,9 @@ async fn fire(ctx: Context, args: &RunArgs, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// A run as every command shows it.
 #[derive(Serialize)]
-struct RunLine {
+pub(super) struct RunLine {
     run_id: i64,
     schedule: String,
     business_date: String,

@@ -4,7 +4,7 @@
 //! by arrival. The state of each version follows from the fact after it alone, so any permutation of the same
 //! messages ends in the same history.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::money::Money;
 use super::period::Month;
@@ -15,6 +15,21 @@ pub struct FactOrder {
     pub time: DateTime<Utc>,
     /// The message's `id`; decides between facts of one instant.
     pub id: String,
+}
+
+/// What is carried over has no sender: its facts are numbered from here on, before any word of a payer, as messages are
+/// of 2000 or later. The first of a year is what its opening carries.
+const CARRIED_SINCE: DateTime<Utc> = DateTime::from_timestamp(-2_208_988_800, 0).expect("1900 is a year");
+pub const CARRIED_OVER: &str = "carried_over";
+
+impl FactOrder {
+    fn carried(number: i64) -> FactOrder {
+        FactOrder { time: CARRIED_SINCE + TimeDelta::seconds(number), id: CARRIED_OVER.into() }
+    }
+
+    fn is_carried(&self) -> bool {
+        self.id == CARRIED_OVER
+    }
 }
 
 /// `fulfilled` is not among them: it follows from the payment, not from this record.
@@ -100,6 +115,16 @@ pub struct YearHistory {
     pub voids: Vec<FactOrder>,
 }
 
+/// What a year ends with, and what is carried over from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastWord<'h> {
+    /// Nobody has ever set an amount.
+    Nothing,
+    /// Active, fulfilled or expired.
+    Amount(&'h Version),
+    Void,
+}
+
 /// What a newly arrived amount did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetAnswer {
@@ -150,6 +175,35 @@ impl YearHistory {
             Some(version) => VoidAnswer::Voided(version),
             None => VoidAnswer::NothingToVoid,
         }
+    }
+
+    /// The year is over and nothing is out: what is active expires.
+    pub fn expire(&mut self) -> Option<&Version> {
+        let version = self.versions.iter_mut().find(|version| version.state == SettingState::Active)?;
+        version.state = SettingState::Expired;
+        Some(version)
+    }
+
+    pub fn last_word(&self) -> LastWord<'_> {
+        match self.versions.last() {
+            None => LastWord::Nothing,
+            Some(version) => match version.state {
+                SettingState::Voided => LastWord::Void,
+                SettingState::Active | SettingState::Expired | SettingState::Superseded => LastWord::Amount(version),
+            },
+        }
+    }
+
+    /// Whether the payer has said anything of the year, be it an amount or a void: that beats what is carried over.
+    pub fn is_spoken_of(&self) -> bool {
+        let mut facts = self.versions.iter().map(|version| &version.order).chain(&self.voids);
+        facts.any(|order| !order.is_carried())
+    }
+
+    /// The place of the next fact that is carried over.
+    pub fn next_carried(&self) -> FactOrder {
+        let facts = self.versions.iter().map(|version| &version.order).chain(&self.voids);
+        FactOrder::carried(facts.filter(|order| order.is_carried()).count() as i64)
     }
 
     fn newest(&self) -> Option<&FactOrder> {

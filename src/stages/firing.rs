@@ -6,6 +6,7 @@ use crate::config::Settings;
 use crate::domain::calendar::NoCalendar;
 use crate::domain::insurance::{CollectionRule, Region};
 use crate::domain::period::Period;
+use crate::domain::threshold::Thresholds;
 use crate::schedule::{Ambiguous, Firing};
 use crate::store::runs::NewRun;
 
@@ -41,24 +42,35 @@ impl NotARunDate {
     }
 }
 
-/// The firing that somebody means who asks for a run: by its nominal date, or by the one that the calendar shifts it to.
-/// It must be due by now, wherever it is shifted to.
+/// The firing that a date means: by its nominal date, or by the one that the calendar shifts it to.
+pub fn meant(settings: &Settings, schedule: &str, date: NaiveDate) -> Result<Firing, NotARunDate> {
+    let found = settings.schedules.get(schedule).map(|schedule| schedule.timetable.find(date, &settings.calendar));
+    match found {
+        Some(Ok(Ok(Some(firing)))) => Ok(firing),
+        Some(Ok(Err(Ambiguous(nominal)))) => Err(NotARunDate::Several(nominal)),
+        Some(Err(missing)) => Err(missing.into()),
+        Some(Ok(Ok(None))) | None => Err(NotARunDate::NotADate(date)),
+    }
+}
+
+/// The firing that somebody means who asks for a run. It must be due by now, wherever it is shifted to.
 pub fn asked_for(
     settings: &Settings,
     schedule: &str,
     date: NaiveDate,
     today: NaiveDate,
 ) -> Result<Firing, NotARunDate> {
-    let found = settings.schedules.get(schedule).map(|schedule| schedule.timetable.find(date, &settings.calendar));
-    match found {
-        Some(Ok(Ok(Some(firing)))) if firing.at.date() <= today => Ok(firing),
-        Some(Ok(Ok(Some(firing)))) => Err(NotARunDate::NotDue(firing.at.date())),
-        Some(Ok(Err(Ambiguous(nominal)))) => Err(NotARunDate::Several(nominal)),
+    match meant(settings, schedule, date) {
+        Ok(firing) if firing.at.date() > today => Err(NotARunDate::NotDue(firing.at.date())),
         // What is to come is to come, whether it is a date of the schedule or not.
-        Some(_) if date > today => Err(NotARunDate::NotDue(date)),
-        Some(Err(missing)) => Err(missing.into()),
-        Some(Ok(Ok(None))) | None => Err(NotARunDate::NotADate(date)),
+        Err(NotARunDate::NotADate(_) | NotARunDate::NoCalendar(_)) if date > today => Err(NotARunDate::NotDue(date)),
+        meant => meant,
     }
+}
+
+/// When a planned run waits for people; not, where the schedule is not configured.
+pub fn thresholds(settings: &Settings, schedule: &str) -> Thresholds {
+    settings.schedules.get(schedule).map(|schedule| schedule.hold.clone()).unwrap_or_default()
 }
 
 /// The run of a schedule's nominal date; the slot is the schedule's own where none is given.

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use super::lease::Lease;
 use super::{Context, StageError, crash_point, firing, judging, telling, turning};
 use crate::contract::events::{Event, EventType};
-use crate::domain::threshold::{Figures, RunHoldReason};
+use crate::domain::threshold::RunHoldReason;
 use crate::store::plans::{self, Scope};
 use crate::store::runs::{self, Run};
 use crate::store::year_turns::TurnKey;
@@ -106,12 +106,9 @@ async fn plan_next_range(ctx: &Context, lease: Lease) -> Result<Option<Run>, Sta
 /// The plan is whole: the run goes on, or waits for a person to look at it.
 async fn close(ctx: &Context, tx: &mut PgConnection, run: &Run, causation: &str) -> Result<Event, StageError> {
     let now = ctx.clock.now();
-    let thresholds =
-        ctx.settings.schedules.get(&run.schedule).map(|schedule| schedule.hold.clone()).unwrap_or_default();
-    let figures =
-        |run: &Run| Figures { valid_year: run.valid_year, attempts: run.attempts, attempts_total: run.attempts_total };
-    let last = run_decisions::before(tx, run).await?;
-    let reasons = thresholds.reasons(figures(run), last.as_ref().map(figures));
+    let thresholds = firing::thresholds(&ctx.settings, &run.schedule);
+    let last = run_decisions::before(tx, &run.schedule, run.slot, run.business_date).await?;
+    let reasons = thresholds.reasons(run.figures(), last.as_ref().map(Run::figures));
     if reasons.is_empty() {
         let run = runs::set_planned(tx, run.run_id, now).await?;
         return Ok(telling::run_changed(EventType::RunPlanned, &run, 0, causation, now));

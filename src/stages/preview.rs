@@ -1,7 +1,7 @@
 //! What a run would do, without doing it.
 //!
-//! In: a schedule and the nominal date of a firing. Out: counts, sums, reasons and a few payers for each, by the very
-//! judgement that the plan uses; nothing is written, and nobody waits: it reads one snapshot, range by range. Called by
+//! In: a schedule and a date. Out: which firing that means, counts, sums, reasons and a few payers for each, by the very
+//! judgement that the plan uses, and whether it would wait for a person; nothing is written, and nobody waits: it reads one snapshot, range by range. Called by
 //! `pikou plan`.
 //! *Commits:* nothing. *If it dies:* nothing has happened.
 
@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
-use super::{Context, StageError, firing, judging, turning};
-use crate::store::plans::{self, Payers, PreviewRules, Scope};
+use super::firing::{self, NotARunDate};
+use super::{Context, StageError, judging, turning};
+use crate::domain::threshold::{Figures, RunHoldReason};
+use crate::schedule::Firing;
+use crate::store::plans::{self, Carried, Judged, Payers, PreviewRules, Scope};
+use crate::store::run_decisions;
 use crate::store::runs::{self, Run};
 use crate::store::year_turns::{self, CarryRules, TurnKey};
 
@@ -23,9 +27,12 @@ const SAMPLES_MAX: usize = 5;
 pub struct Preview {
     pub schedule: String,
     pub business_date: NaiveDate,
+    /// When that fires, or why it never does by itself.
+    pub firing: Result<Firing, NotARunDate>,
     /// The run of this very slot, where there is one: what it has planned is in flight here.
     pub existing: Option<Run>,
-    pub opens_year: bool,
+    /// What the opening of the year would carry over first; none where that is done, or nothing to be done.
+    pub opening: Option<Carried>,
     pub candidates: i64,
     pub attempts: i64,
     pub attempts_total: Decimal,
@@ -33,18 +40,24 @@ pub struct Preview {
     pub skips: BTreeMap<String, i64>,
     /// Payers by reason, `planned` for those that would be deducted.
     pub samples: BTreeMap<String, Vec<String>>,
-    /// The schedule's run before it, with its skips.
+    /// Why it would wait for people, and for how many.
+    pub would_hold: Vec<RunHoldReason>,
+    pub releases_needed: i16,
+    /// The run before it, with its skips: what it is compared with.
     pub last: Option<(Run, BTreeMap<String, i64>)>,
 }
 
-/// Judges a firing as of now. `progress` hears how many candidates are judged.
+/// Judges the firing that a date means as of now; a date that means none is taken for a nominal one. `progress` hears how
+/// many candidates are judged.
 pub async fn preview(
     ctx: &Context,
     schedule: &str,
-    business_date: NaiveDate,
+    date: NaiveDate,
     mut progress: impl FnMut(i64),
 ) -> Result<Preview, StageError> {
     let missing = || StageError::Refused(format!("there is no schedule {schedule} with a rule to collect by"));
+    let firing = firing::meant(&ctx.settings, schedule, date);
+    let business_date = firing.as_ref().map_or(date, |firing| firing.nominal);
     let new = firing::run_of(&ctx.settings, schedule, business_date, None).ok_or_else(missing)?;
     let (region, rule) = firing::rule(&ctx.settings, schedule).ok_or_else(missing)?;
     let scope = Scope {
@@ -65,8 +78,8 @@ pub async fn preview(
         destinations: new.destinations.clone(),
         samples_max: SAMPLES_MAX as i32,
     };
-    let last = runs::last_of(&mut tx, schedule, business_date).await?;
-    let last = match last {
+    let thresholds = firing::thresholds(&ctx.settings, schedule);
+    let last = match run_decisions::before(&mut tx, schedule, new.slot, business_date).await? {
         Some(run) => {
             let skips = runs::skips(&mut tx, run.run_id).await?;
             Some((run, skips))
@@ -76,13 +89,16 @@ pub async fn preview(
     let mut preview = Preview {
         schedule: new.schedule.clone(),
         business_date,
+        firing,
         existing: runs::in_slot(&mut tx, schedule, business_date, new.slot).await?,
-        opens_year,
+        opening: opens_year.then(Carried::default),
         candidates: 0,
         attempts: 0,
         attempts_total: Decimal::new(0, 2),
         skips: BTreeMap::new(),
         samples: BTreeMap::new(),
+        would_hold: Vec::new(),
+        releases_needed: thresholds.releases_needed(),
         last,
     };
     let (mut after, limit) = (String::new(), ctx.settings.run.range_max);
@@ -96,28 +112,38 @@ pub async fn preview(
         // Whichever list is denser bounds the range.
         let Some(range_end) = judged.into_iter().chain(carried).min() else { break };
         let payers = Payers { after: &after, up_to: &range_end };
-        for row in plans::preview_range(&mut tx, &scope, payers, &rules).await? {
-            preview.add(row);
-        }
+        preview.add(plans::preview_range(&mut tx, &scope, payers, &rules).await?);
         progress(preview.candidates);
         after = range_end;
     }
     tx.rollback().await?;
+    let figures =
+        Figures { valid_year: new.valid_year, attempts: preview.attempts, attempts_total: preview.attempts_total };
+    if preview.existing.is_none() {
+        preview.would_hold = thresholds.reasons(figures, preview.last.as_ref().map(|(run, _)| run.figures()));
+    }
     Ok(preview)
 }
 
 impl Preview {
-    fn add(&mut self, row: plans::Judged) {
-        self.candidates += row.candidates;
-        match &row.reason {
-            Some(reason) => *self.skips.entry(reason.clone()).or_default() += row.candidates,
-            None => {
-                self.attempts += row.candidates;
-                self.attempts_total += row.total;
-            }
+    fn add(&mut self, range: Vec<Judged>) {
+        if let (Some(opening), Some(row)) = (&mut self.opening, range.first()) {
+            opening.amounts += row.carried.amounts;
+            opening.total += row.carried.total;
+            opening.held += row.carried.held;
         }
-        let samples = self.samples.entry(row.reason.unwrap_or_else(|| "planned".into())).or_default();
-        samples.extend(row.samples);
-        samples.truncate(SAMPLES_MAX);
+        for row in range {
+            self.candidates += row.candidates;
+            match &row.reason {
+                Some(reason) => *self.skips.entry(reason.clone()).or_default() += row.candidates,
+                None => {
+                    self.attempts += row.candidates;
+                    self.attempts_total += row.total;
+                }
+            }
+            let samples = self.samples.entry(row.reason.unwrap_or_else(|| "planned".into())).or_default();
+            samples.extend(row.samples);
+            samples.truncate(SAMPLES_MAX);
+        }
     }
 }

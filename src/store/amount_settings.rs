@@ -145,6 +145,25 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
     Ok(years)
 }
 
+/// What was last paid before the given years, where anything was.
+pub async fn last_paid(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTreeMap<YearKey, Money>> {
+    let arrays = Keys::of(keys.iter());
+    let rows: Vec<(String, String, i16, Decimal)> = sqlx::query_as(
+        "SELECT DISTINCT ON (k.payer_id, k.insurance_type, k.valid_year) k.payer_id, k.insurance_type, k.valid_year, s.amount
+         FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
+         JOIN settlements s ON s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type AND s.valid_year < k.valid_year
+         WHERE s.kind = 'normal'
+         ORDER BY k.payer_id, k.insurance_type, k.valid_year, s.valid_year DESC, s.settled_at DESC",
+    )
+    .bind(&arrays.payers)
+    .bind(&arrays.types)
+    .bind(&arrays.years)
+    .fetch_all(tx)
+    .await?;
+    let decoded = |(payer, kind, year, amount)| Ok(((payer, kind, year), decode_money(amount)?));
+    rows.into_iter().map(decoded).collect()
+}
+
 /// The years of these payers that are held for want of an agreement.
 pub async fn held_for_agreement(tx: &mut PgConnection, payers: &[&str]) -> sqlx::Result<Vec<YearKey>> {
     sqlx::query_as(

@@ -176,6 +176,20 @@ pub struct Judged {
     pub candidates: i64,
     pub total: Decimal,
     pub samples: Vec<String>,
+    /// What is carried over in the range, the same in all of its rows.
+    #[sqlx(flatten)]
+    pub carried: Carried,
+}
+
+/// What an opening carries over: how many amounts, their sum (of contribution bases where those are set), how many held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Carried {
+    #[sqlx(rename = "carried")]
+    pub amounts: i64,
+    #[sqlx(rename = "carried_total")]
+    pub total: Decimal,
+    #[sqlx(rename = "carried_held")]
+    pub held: i64,
 }
 
 /// Judges one range and leaves it at that. See `sql/preview_range.sql`.

@@ -1,6 +1,6 @@
 //! When runs wait for people, what people decided on them, and the states that follow from it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
 use super::runs::{Run, order_prefix};
@@ -30,16 +30,21 @@ pub struct RunDecision {
     pub decided_at: DateTime<Utc>,
 }
 
-/// The schedule's run before this one that went its way.
-pub async fn before(tx: &mut PgConnection, run: &Run) -> sqlx::Result<Option<Run>> {
+/// The run before a slot of the schedule's that went its way.
+pub async fn before(
+    tx: &mut PgConnection,
+    schedule: &str,
+    slot: i16,
+    business_date: NaiveDate,
+) -> sqlx::Result<Option<Run>> {
     sqlx::query_as(
         "SELECT * FROM runs
          WHERE schedule = $1 AND slot = $2 AND business_date < $3 AND planned_at IS NOT NULL AND state <> 'held' AND cancellation IS NULL
          ORDER BY business_date DESC LIMIT 1",
     )
-    .bind(&run.schedule)
-    .bind(run.slot)
-    .bind(run.business_date)
+    .bind(schedule)
+    .bind(slot)
+    .bind(business_date)
     .fetch_optional(tx)
     .await
 }

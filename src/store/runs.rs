@@ -1,5 +1,6 @@
 //! Runs: the slot, the lease, planning by ranges, sealing, and what their events show.
 
+use crate::domain::threshold::Figures;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -50,6 +51,13 @@ pub struct Run {
     pub releases_needed: i16,
     /// The decision to cancel it: nothing of it is sealed any more.
     pub cancellation: Option<i64>,
+}
+
+impl Run {
+    /// What is compared with another run.
+    pub fn figures(&self) -> Figures {
+        Figures { valid_year: self.valid_year, attempts: self.attempts, attempts_total: self.attempts_total }
+    }
 }
 
 /// Makes the slot's run, or finds the one that is there: however often a schedule fires, it is one run.
@@ -159,18 +167,6 @@ pub async fn in_slot(
         .bind(slot)
         .fetch_optional(connection)
         .await
-}
-
-/// The schedule's last run before a date that was planned to its end.
-pub async fn last_of(connection: &mut PgConnection, schedule: &str, before: NaiveDate) -> sqlx::Result<Option<Run>> {
-    sqlx::query_as(
-        "SELECT * FROM runs WHERE schedule = $1 AND business_date < $2 AND state NOT IN ('planning', 'cancelled')
-         ORDER BY business_date DESC, slot DESC LIMIT 1",
-    )
-    .bind(schedule)
-    .bind(before)
-    .fetch_optional(connection)
-    .await
 }
 
 /// Runs that still have something to be planned, sealed, handed over or cancelled, oldest first. One of which all that is

@@ -99,6 +99,14 @@ pub async fn lock(tx: &mut PgConnection, key: &TurnKey, what: What, now: DateTim
     .await
 }
 
+/// Which years have begun to open, or to end: (region, insurance type, valid year).
+pub async fn begun(connection: &mut PgConnection, what: What) -> sqlx::Result<Vec<(String, String, i16)>> {
+    sqlx::query_as("SELECT region, insurance_type, valid_year FROM year_turns WHERE what = $1")
+        .bind(what.as_str())
+        .fetch_all(connection)
+        .await
+}
+
 /// The last payer of the next range of at most `limit` payers with an amount for a year.
 pub async fn range_end(
     connection: &mut PgConnection,

@@ -1,6 +1,7 @@
 //! The rules for the amounts of a year: one refusal a line, in the order in which they are judged.
 
 use super::book::Book;
+use super::carried::Carried;
 use super::entry::Answer;
 use crate::clock::business_date;
 use crate::contract::events::{AmountData, Data, EventType, Subject};
@@ -61,7 +62,9 @@ impl Book<'_> {
                 if ended.is_some() {
                     self.tell_released(&key, cause);
                 }
-                self.moved.push((key.0, cause.to_owned()));
+                self.moved.push((key.0.clone(), cause.to_owned()));
+                self.carry_on(&key, cause);
+                self.expire_if_over(&key, cause);
                 Answer::Accepted
             }
         }
@@ -82,17 +85,26 @@ impl Book<'_> {
                 self.moved.push((key.0, cause.to_owned()));
                 Answer::Stale
             }
-            VoidAnswer::NothingToVoid => Answer::Refused(RefusalCode::NothingToVoid),
+            VoidAnswer::NothingToVoid => match self.carry_on(&key, cause) {
+                Carried::Otherwise => Answer::Accepted,
+                Carried::AsBefore => Answer::Refused(RefusalCode::NothingToVoid),
+            },
             VoidAnswer::Voided(version) => {
-                year.sequence += 1;
-                year.marks.insert(version.order.clone(), (None, year.sequence));
-                let out = year.out.is_some();
-                let kind = if out { EventType::AmountVoidTooLate } else { EventType::AmountVoided };
-                self.tell_amount(kind, &key, &version, "voided", cause);
-                self.moved.push((key.0, cause.to_owned()));
+                self.tell_voided(&key, &version, cause);
+                self.carry_on(&key, cause);
                 Answer::Accepted
             }
         }
+    }
+
+    /// The active amount was voided, in time or after its deduction went out.
+    pub fn tell_voided(&mut self, key: &YearKey, version: &Version, cause: &str) {
+        let year = self.years.get_mut(key).expect("a year of the batch");
+        year.sequence += 1;
+        year.marks.insert(version.order.clone(), (None, year.sequence));
+        let kind = if year.out.is_some() { EventType::AmountVoidTooLate } else { EventType::AmountVoided };
+        self.tell_amount(kind, key, version, "voided", cause);
+        self.moved.push((key.0.clone(), cause.to_owned()));
     }
 
     /// A year that is paid whole through an online order. Returns the sequence of its event, where an amount was active.
@@ -131,6 +143,7 @@ impl Book<'_> {
         cause: &str,
     ) {
         let year = &self.years[key];
+        let hold = year.marks.get(&version.order).filter(|_| kind == EventType::AmountCarriedOver);
         let late = (kind == EventType::AmountVoidTooLate).then_some(year.out.as_ref()).flatten();
         let data = AmountData {
             payer_id: key.0.clone(),
@@ -139,7 +152,7 @@ impl Book<'_> {
             amount: version.amount.to_string(),
             status,
             channel: Some(version.channel.clone()),
-            hold_reason: None,
+            hold_reason: hold.and_then(|(reason, _)| reason.clone()),
             order_no: late.map(|(order_no, _)| order_no.clone()),
             file_name: late.and_then(|(_, file_name)| file_name.clone()),
             if_succeeded: late.map(|_| "扣款成功则缴费有效"),

@@ -16,6 +16,7 @@ use crate::crypt::Ring;
 use crate::domain::amount_setting::FactOrder;
 use crate::domain::declaration::Obligation;
 use crate::domain::insurance::{CollectionRule, InsuranceType};
+use crate::domain::money::Money;
 use crate::domain::waiting::Awaited;
 use crate::stages::Context;
 use crate::store::agreements::AgreementRow;
@@ -48,6 +49,12 @@ pub(super) struct Book<'a> {
     pub agreements: HashMap<(String, String), FactOrder>,
     pub assessments: HashMap<AssessmentKey, KnownAssessment>,
     pub years: BTreeMap<YearKey, YearRecord>,
+    /// Openings of years that have begun, where a message is about a year gone by: (region, insurance type, valid year).
+    pub openings: BTreeSet<YearKey>,
+    /// And their ends.
+    pub ends: BTreeSet<YearKey>,
+    /// What was last paid before these years, where that is carried over after a void.
+    pub last_paid: BTreeMap<YearKey, Money>,
     pub declarations: BTreeMap<String, Declaration>,
     /// The live declaration of an obligation.
     pub live: HashMap<(EnrolmentKey, Obligation), String>,
@@ -91,6 +98,9 @@ impl<'a> Book<'a> {
             agreements: HashMap::new(),
             assessments: HashMap::new(),
             years: BTreeMap::new(),
+            openings: BTreeSet::new(),
+            ends: BTreeSet::new(),
+            last_paid: BTreeMap::new(),
             declarations: BTreeMap::new(),
             live: HashMap::new(),
             orders: BTreeMap::new(),

@@ -15,7 +15,8 @@ use crate::domain::order::OrderState;
 use crate::stages::{Context, StageError};
 use crate::store::amount_settings::{self, YearKey};
 use crate::store::messages::Waiting;
-use crate::store::{agreements, assessments, declarations, enrolments, gates, messages, online_orders};
+use crate::store::year_turns::What;
+use crate::store::{agreements, assessments, declarations, enrolments, gates, messages, online_orders, year_turns};
 
 /// Locks what messages are about: numbers first, then the payers, also those that only the book knows.
 pub(super) async fn lock<'m>(
@@ -158,6 +159,8 @@ impl Book<'_> {
     async fn load_enrolments(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
         let mut keys: BTreeSet<EnrolmentKey> = self.messages().filter_map(enrolment_key).collect();
         keys.extend(self.declarations.values().map(|known| (known.payer_id.clone(), known.insurance_type.clone())));
+        let gone_by = self.messages().filter_map(|message| self.year_gone_by(message));
+        keys.extend(gone_by.map(|(payer_id, insurance_type, _)| (payer_id, insurance_type)));
         if keys.is_empty() {
             return Ok(());
         }
@@ -242,6 +245,19 @@ impl Book<'_> {
         if !signers.is_empty() {
             let signers: Vec<&str> = signers.into_iter().collect();
             keys.extend(amount_settings::held_for_agreement(tx, &signers).await?);
+        }
+        let gone_by: Vec<YearKey> = self.messages().filter_map(|message| self.year_gone_by(message)).collect();
+        if !gone_by.is_empty() || self.messages().any(|message| self.is_of_a_year_over(message)) {
+            self.ends = year_turns::begun(tx, What::Expiry).await?.into_iter().collect();
+        }
+        if !gone_by.is_empty() {
+            self.openings = year_turns::begun(tx, What::Opening).await?.into_iter().collect();
+            let after: BTreeSet<YearKey> = gone_by.iter().flat_map(|key| self.opened_after(key)).collect();
+            let last_paid: Vec<YearKey> = after.iter().filter(|key| self.carries_last_paid(key)).cloned().collect();
+            keys.extend(after);
+            if !last_paid.is_empty() {
+                self.last_paid = amount_settings::last_paid(tx, &last_paid).await?;
+            }
         }
         let keys: Vec<YearKey> = keys.into_iter().collect();
         self.years = amount_settings::load(tx, &keys).await?;

@@ -7,6 +7,7 @@
 
 mod amounts;
 mod book;
+mod carried;
 mod declarations;
 mod entry;
 mod facts;

@@ -16,6 +16,10 @@ WITH destinations AS (
     SELECT payer_id, $1, $2, 'active', amount, hold_reason, carried_over_time(), 'carried_over', period_from FROM carrying
 ), {judged}
 SELECT reason, count(*) AS candidates, sum(amount) AS total,
-       (array_agg(payer_id ORDER BY payer_id))[1:$23] AS samples
+       (array_agg(payer_id ORDER BY payer_id))[1:$23] AS samples,
+       -- Of the whole range, in each of its rows: whoever is carried over is a candidate.
+       (SELECT count(*) FROM carrying) AS carried,
+       (SELECT COALESCE(sum(amount), 0) FROM carrying) AS carried_total,
+       (SELECT count(hold_reason) FROM carrying) AS carried_held
 FROM judged
 GROUP BY reason
