@@ -2,7 +2,7 @@
 //! looks the same whichever made it. Called by the ring only.
 
 use aes_gcm::aead::consts::U12;
-use aes_gcm::aead::{Aead, KeyInit, Nonce, Payload};
+use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Nonce, Payload};
 use aes_gcm::{Aes256Gcm, AesGcm};
 use sm4::Sm4;
 
@@ -15,6 +15,7 @@ pub enum Algorithm {
 }
 
 pub const NONCE_BYTES: usize = 12;
+pub const TAG_BYTES: usize = 16;
 
 impl Algorithm {
     pub const ALL: [Algorithm; 2] = [Algorithm::Aes256Gcm, Algorithm::Sm4Gcm];
@@ -54,13 +55,19 @@ impl Cipher {
         })
     }
 
-    pub fn encrypt(&self, nonce: [u8; NONCE_BYTES], plain: &[u8], authenticated: &[u8]) -> Vec<u8> {
-        let payload = Payload { msg: plain, aad: authenticated };
-        let sealed = match self {
-            Cipher::Aes256Gcm(cipher) => cipher.encrypt(&Nonce::<Aes256Gcm>::from(nonce), payload),
-            Cipher::Sm4Gcm(cipher) => cipher.encrypt(&Nonce::<AesGcm<Sm4, U12>>::from(nonce), payload),
-        };
-        sealed.expect("GCM encrypts anything below 64 GiB")
+    /// Encrypts what stands in `buffer` from there on, where it stands, and adds the tag: a file is not copied for it.
+    pub fn encrypt(&self, nonce: [u8; NONCE_BYTES], authenticated: &[u8], buffer: &mut Vec<u8>, from: usize) {
+        let plain = (&mut buffer[from..]).into();
+        let tag: [u8; TAG_BYTES] = match self {
+            Cipher::Aes256Gcm(cipher) => {
+                cipher.encrypt_inout_detached(&Nonce::<Aes256Gcm>::from(nonce), authenticated, plain).map(Into::into)
+            }
+            Cipher::Sm4Gcm(cipher) => cipher
+                .encrypt_inout_detached(&Nonce::<AesGcm<Sm4, U12>>::from(nonce), authenticated, plain)
+                .map(Into::into),
+        }
+        .expect("GCM encrypts anything below 64 GiB");
+        buffer.extend_from_slice(&tag);
     }
 
     /// Nothing, if the tag says that something was changed.
@@ -85,7 +92,9 @@ mod tests {
     fn holds(algorithm: Algorithm, key: &str, nonce: &str, plain: &str, aad: &str, sealed: &str) {
         let cipher = Cipher::new(algorithm, &bytes(key)).unwrap();
         let nonce: [u8; NONCE_BYTES] = bytes(nonce).try_into().unwrap();
-        assert_eq!(cipher.encrypt(nonce, &bytes(plain), &bytes(aad)), bytes(sealed));
+        let mut buffer = [b"head", &bytes(plain)[..]].concat();
+        cipher.encrypt(nonce, &bytes(aad), &mut buffer, 4);
+        assert_eq!(buffer, [b"head", &bytes(sealed)[..]].concat());
         assert_eq!(cipher.decrypt(nonce, &bytes(sealed), &bytes(aad)).unwrap(), bytes(plain));
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::cipher::{Algorithm, Cipher, NONCE_BYTES};
+use super::cipher::{Algorithm, Cipher, NONCE_BYTES, TAG_BYTES};
 use super::key_file::{KeyError, KeyFile};
 use super::value::{self, SealedError};
 
@@ -69,12 +69,13 @@ impl Ring {
 
     pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let mut value = value::head(&self.current, NONCE_BYTES + plain.len() + 16);
+        let mut value = value::head(&self.current, NONCE_BYTES + plain.len() + TAG_BYTES);
         let authenticated = [&value, purpose.label()].concat();
-        let (_, cipher) = &self.ciphers[&self.current];
-        let sealed = cipher.encrypt(nonce, plain, &authenticated);
         value.extend_from_slice(&nonce);
-        value.extend_from_slice(&sealed);
+        let from = value.len();
+        value.extend_from_slice(plain);
+        let (_, cipher) = &self.ciphers[&self.current];
+        cipher.encrypt(nonce, &authenticated, &mut value, from);
         value
     }
 
