@@ -1,5 +1,5 @@
 //! Files to and from banks and payment gateways. A format is one type behind two small traits: orders come in and
-//! bytes go out ([`RenderRequest`]), bytes come in and typed rows go out ([`ReadResult`]). Nothing here knows a
+//! bytes go out ([`RenderRequest`]), bytes come in and typed rows go out ([`Answers`]). Nothing here knows a
 //! database, a folder or a clock; the stages `seal` and `reconcile` call it.
 //!
 //! Read in this order: [`settings`] is what configuration says; [`layout`] the same, parsed once into
@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Read, Seek};
+use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -22,6 +24,7 @@ mod control;
 pub mod field;
 pub mod hand_over;
 pub mod layout;
+pub mod lines;
 mod recognise;
 pub mod request;
 pub mod result;
@@ -37,8 +40,8 @@ pub use layout::LayoutMistake;
 pub use settings::{BankSettings, OnlineSettings, UnionpaySettings};
 pub use unionpay::UnionpayFile;
 
-/// Who takes request files and answers them: a bank, or UnionPay for the cards of all banks.
-pub trait Destination: RenderRequest {
+/// Who answers: a bank with its result files, a gateway with its bills.
+pub trait Answers: Send + Sync {
     fn gateway(&self) -> &'static str;
 
     /// Empty where the gateway reaches every bank.
@@ -46,13 +49,35 @@ pub trait Destination: RenderRequest {
 
     fn codes(&self) -> &CodeTable;
 
-    fn hand_over(&self) -> &HandOver;
+    /// The folder that files are dropped in.
+    fn inbox(&self) -> &Path;
 
     /// Whether a result file answers all orders of one request file, whose name its [`ResultHead`] has.
     fn answers_in_full(&self) -> bool;
 
-    /// How to read a result file of that name; or it is refused for its name.
-    fn result(&self, file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused>;
+    /// Reads a result file once, from its first byte to its last, in bounded memory: hands over each data row in the
+    /// order of the file, and vouches at the end for its totals. What was handed over counts only if this ends well:
+    /// of a file that is refused nothing may be applied.
+    fn read(&self, file: &mut ResultSource<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<ResultHead, ReadError>;
+}
+
+/// Who takes request files and answers them: a bank, or UnionPay for the cards of all banks.
+pub trait Destination: RenderRequest + Answers {
+    fn hand_over(&self) -> &HandOver;
+}
+
+/// Bytes of a file, as often as they are needed.
+pub trait FileBytes: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> FileBytes for T {}
+
+/// A result file as it came.
+pub struct ResultSource<'f> {
+    pub name: &'f str,
+    /// At their beginning.
+    pub bytes: &'f mut dyn FileBytes,
+    /// The SHA-1 of the unpacked bytes, where the gateway gave it beside the file (WeChat Pay's `hash_value`).
+    pub sha1: Option<[u8; 20]>,
 }
 
 /// Writes the request file (送盘文件) of one gateway, and reads it again.
@@ -64,15 +89,6 @@ pub trait RenderRequest: Send + Sync {
 
     /// Reads a request file by a way of its own, to be compared with what was rendered before it is sealed.
     fn parse_back(&self, bytes: &[u8]) -> Result<RequestRead, Refused>;
-}
-
-/// Reads the result file (回盘文件) of one gateway.
-pub trait ReadResult: Send + Sync {
-    /// Checks the whole file. Nothing of a file that is refused here may be applied.
-    fn open(&self, bytes: &[u8]) -> Result<ResultHead, Refused>;
-
-    /// The data rows of a file that [`ReadResult::open`] has accepted, in the order of the file.
-    fn rows<'a>(&'a self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = ResultRow<'a>> + Send + 'a>;
 }
 
 /// Which file it is: the part-th of a run, and the batch-th of a day. The bank is the format's own.
@@ -128,15 +144,33 @@ pub struct ResultHead {
     pub bank_code: Option<String>,
     pub business_date: Option<NaiveDate>,
     pub request_file_name: Option<String>,
+    /// Of all data rows.
     pub count: u64,
+    /// Of all rows but refunds and movements.
     pub total: Money,
     pub success_count: Option<u64>,
     pub success_total: Option<Money>,
+    pub refund_count: Option<u64>,
+    pub refund_total: Option<Money>,
+    pub covers: Covers,
 }
 
-/// One data row. Every line between header and trailer is exactly one of the two.
+/// What it means that an order is not in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// The file answers orders of request files, successes and failures: what is missing is still to come.
+    Results,
+    /// Every payment that succeeded on these days of Beijing, the first and the last included: what is missing did not
+    /// succeed on them.
+    Payments { from: NaiveDate, to: NaiveDate },
+    /// Nothing.
+    Nothing,
+}
+
+/// One data row. Every line between header and trailer is exactly one of these.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ResultRow<'a> {
+    /// What became of an order.
     Read {
         /// The line in the file, from 1; not the number that the bank may have written into the row.
         line_no: u64,
@@ -147,12 +181,61 @@ pub enum ResultRow<'a> {
         gateway_txn_no: Option<&'a str>,
         settled_at: Option<DateTime<Utc>>,
     },
+    /// Money that goes back to a payer.
+    Refund {
+        line_no: u64,
+        /// Of the payment.
+        order_no: &'a str,
+        /// Of the payment.
+        gateway_txn_no: Option<&'a str>,
+        /// The gateway's number of the refund itself.
+        refund_no: &'a str,
+        amount: Money,
+        state: RefundState,
+        refunded_at: Option<DateTime<Utc>>,
+    },
+    /// A line of an account's ledger: money came or went, which is no word on an order.
+    Movement {
+        line_no: u64,
+        /// The gateway's number of the line.
+        movement_no: &'a str,
+        order_no: Option<&'a str>,
+        amount: Money,
+        direction: Direction,
+    },
     Unparsable {
         line_no: u64,
         /// From 1; none if the row as a whole is wrong.
         column: Option<u64>,
         reason: String,
     },
+}
+
+/// How far a refund is, at the time of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefundState {
+    Succeeded,
+    Processing,
+    /// The payment stands.
+    Failed,
+    /// It can be neither done nor undone without a person.
+    Abnormal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+/// Why reading a file came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Our own copy of the file cannot be read: nothing is said about the file.
+    #[error("reading the copy of the file")]
+    Disk(#[source] io::Error),
 }
 
 /// A file that is refused whole. The reason never quotes a cell, so that it may be logged and published.
@@ -238,6 +321,24 @@ impl fmt::Debug for ResultRow<'_> {
                 .field("gateway_txn_no", gateway_txn_no)
                 .field("settled_at", settled_at)
                 .finish_non_exhaustive(),
+            ResultRow::Refund { line_no, order_no, gateway_txn_no, refund_no, amount, state, refunded_at } => f
+                .debug_struct("Refund")
+                .field("line_no", line_no)
+                .field("order_no", order_no)
+                .field("gateway_txn_no", gateway_txn_no)
+                .field("refund_no", refund_no)
+                .field("amount", amount)
+                .field("state", state)
+                .field("refunded_at", refunded_at)
+                .finish(),
+            ResultRow::Movement { line_no, movement_no, order_no, amount, direction } => f
+                .debug_struct("Movement")
+                .field("line_no", line_no)
+                .field("movement_no", movement_no)
+                .field("order_no", order_no)
+                .field("amount", amount)
+                .field("direction", direction)
+                .finish(),
             ResultRow::Unparsable { line_no, column, reason } => f
                 .debug_struct("Unparsable")
                 .field("line_no", line_no)
