@@ -8,7 +8,8 @@ use tokio::io::BufReader;
 use super::{Failure, print};
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::hex;
-use crate::gateway::Destination;
+use crate::gateway::Answers;
+use crate::gateway::result::FileEnds;
 use crate::stages::Context;
 use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
@@ -220,10 +221,11 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
     if size > ctx.settings.results.file_max_bytes {
         return Err(Failure::Usage(format!("{} has {size} bytes, more than results.file_max_bytes", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    let from = sender_of(&ctx, bank, path, &bytes)?;
+    let mut bytes = std::fs::File::open(path).map_err(unreadable)?;
+    let ends = FileEnds::of(&mut bytes).map_err(unreadable)?;
+    let from = sender_of(&ctx, bank, path, &ends)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let outcome = stage::reconcile(&ctx, from, &name, &bytes).await?;
+    let outcome = stage::reconcile(&ctx, from, &name, bytes).await?;
     let events_published = publish(&ctx).await;
     let file = outcome.file().clone();
     let report = ReconcileReport {
@@ -280,10 +282,10 @@ fn sender_of<'c>(
     ctx: &'c Context,
     named: Option<&str>,
     path: &Path,
-    bytes: &[u8],
-) -> Result<&'c dyn Destination, Failure> {
+    ends: &FileEnds,
+) -> Result<&'c dyn Answers, Failure> {
     let gateway = &ctx.settings.bank;
-    let bank = |code: &str| gateway.bank(code).map(|bank| bank as &dyn Destination);
+    let bank = |code: &str| gateway.bank(code).map(|bank| bank as &dyn Answers);
     if let Some(code) = named {
         return bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
     }
@@ -296,10 +298,10 @@ fn sender_of<'c>(
     if let Some(unionpay) = unionpay.filter(|own| own.claims(name) || lies_in(ctx.settings.inbox(*own))) {
         return Ok(unionpay);
     }
-    if let Ok(bank) = gateway.bank_of_result(bytes) {
+    if let Ok(bank) = gateway.bank_of_result(ends) {
         return Ok(bank);
     }
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let bank = folder.and_then(bank).or_else(|| ctx.settings.destinations().next());
+    let bank = folder.and_then(bank).or_else(|| ctx.settings.answerers().next());
     bank.ok_or_else(|| Failure::Usage("no bank is configured".into()))
 }

@@ -17,7 +17,7 @@ use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
 use crate::domain::threshold::Thresholds;
-use crate::gateway::{BankGateway, Destination, UnionpayFile};
+use crate::gateway::{Answers, BankGateway, Destination, UnionpayFile};
 use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, shipped_keys};
@@ -94,14 +94,32 @@ impl Settings {
         self.destinations().find(|to| to.gateway() == gateway && to.bank_code() == bank_code)
     }
 
+    /// Everybody whose result files are taken.
+    pub fn answerers(&self) -> impl Iterator<Item = &dyn Answers> {
+        let banks = self.bank.banks().map(|bank| bank as &dyn Answers);
+        banks.chain(self.unionpay.iter().map(|unionpay| unionpay as &dyn Answers))
+    }
+
+    /// Whose file it is, of a gateway that may have several kinds told apart by their names.
+    pub fn answerer(&self, gateway: &str, bank_code: &str, file_name: &str) -> Option<&dyn Answers> {
+        let theirs = |from: &&dyn Answers| from.gateway() == gateway && from.bank_code() == bank_code;
+        let by_name = self.answerers().filter(theirs).find(|from| from.takes(file_name));
+        by_name.or_else(|| self.answerers().find(theirs))
+    }
+
+    /// Where files are copied to while they are read.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.data_folder.join("spool")
+    }
+
     /// Request files are handed over here.
     pub fn outbox(&self, to: &dyn Destination) -> PathBuf {
         self.data_folder.join(&to.hand_over().outbox)
     }
 
     /// Result files are dropped here.
-    pub fn inbox(&self, from: &dyn Destination) -> PathBuf {
-        self.data_folder.join(&from.hand_over().inbox)
+    pub fn inbox(&self, from: &dyn Answers) -> PathBuf {
+        self.data_folder.join(from.inbox())
     }
 }
 

@@ -124,9 +124,9 @@ async fn with(
     let clock = Instant::now();
     for answer in &answers {
         let from = sender(ctx, answer)?;
-        let bytes = std::fs::read(&answer.path).map_err(|error| StageError::later("reading an answer", error))?;
+        let bytes = std::fs::File::open(&answer.path).map_err(|error| StageError::later("reading an answer", error))?;
         let name = answer.path.file_name().unwrap_or_default().to_string_lossy();
-        reconcile::reconcile(ctx, from, &name, &bytes).await?;
+        reconcile::reconcile(ctx, from, &name, bytes).await?;
         progress("reconcile", rows, answer.rows);
     }
     stages.note("reconcile", rows, clock);

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::hand_over::{HandOver, ITEMS_LIMIT};
 use super::layout::{Layout, LayoutMistake, note};
+use super::lines::Lines;
+use super::result::FileEnds;
 use super::settings::{BankSettings, CodeSettings};
 use super::text::number;
-use super::{Destination, ReadResult, Refused, recognise};
+use super::{Answers, Destination, FileBytes, ReadError, Refused, ResultHead, ResultRow, ResultSource, recognise};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::{CodeMeaning, CodeTable, OutcomeClass};
 
@@ -121,11 +123,11 @@ impl BankGateway {
     }
 
     /// The bank whose result file this says it is: for files that come without a folder.
-    pub fn bank_of_result(&self, bytes: &[u8]) -> Result<&BankFile, Refused> {
-        if let Some(bank) = self.banks().find(|bank| bank.claims(bytes)) {
+    pub fn bank_of_result(&self, ends: &FileEnds) -> Result<&BankFile, Refused> {
+        if let Some(bank) = self.banks().find(|bank| bank.claims(ends)) {
             return Ok(bank);
         }
-        let foreign = self.banks().find_map(|bank| recognise::foreign(bytes, &bank.layout));
+        let foreign = self.banks().find_map(|bank| recognise::foreign(&ends.beginning, &bank.layout));
         Err(foreign
             .unwrap_or_else(|| Refused::wrong_file(1, None, "the header is not of a result file of a configured bank")))
     }
@@ -137,7 +139,7 @@ impl BankFile {
     }
 }
 
-impl Destination for BankFile {
+impl Answers for BankFile {
     fn gateway(&self) -> &'static str {
         Gateway::Bank.as_str()
     }
@@ -150,8 +152,8 @@ impl Destination for BankFile {
         &self.codes
     }
 
-    fn hand_over(&self) -> &HandOver {
-        &self.hand_over
+    fn inbox(&self) -> &Path {
+        &self.hand_over.inbox
     }
 
     /// A bank may answer in several files, and leave orders for a later one.
@@ -160,8 +162,15 @@ impl Destination for BankFile {
     }
 
     /// By what it holds, whatever it is called.
-    fn result(&self, _file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
-        Ok(Box::new(self.clone()))
+    fn read(&self, file: &mut ResultSource<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<ResultHead, ReadError> {
+        let mut bytes: &mut dyn FileBytes = file.bytes;
+        self.read_result(&mut Lines::of(&mut bytes), each)
+    }
+}
+
+impl Destination for BankFile {
+    fn hand_over(&self) -> &HandOver {
+        &self.hand_over
     }
 }
 

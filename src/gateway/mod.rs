@@ -30,6 +30,8 @@ pub mod request;
 pub mod result;
 mod row;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod text;
 pub mod unionpay;
 pub mod width;
@@ -49,8 +51,13 @@ pub trait Answers: Send + Sync {
 
     fn codes(&self) -> &CodeTable;
 
-    /// The folder that files are dropped in.
+    /// The folder that files are dropped in, below the data folder.
     fn inbox(&self) -> &Path;
+
+    /// Whether a file of this name is for this one, where a gateway has files of several kinds.
+    fn takes(&self, _file_name: &str) -> bool {
+        true
+    }
 
     /// Whether a result file answers all orders of one request file, whose name its [`ResultHead`] has.
     fn answers_in_full(&self) -> bool;

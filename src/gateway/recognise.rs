@@ -2,7 +2,7 @@
 //! before a file is read, and again when its header does not fit.
 
 use super::layout::Layout;
-use super::text::{Charset, Text, without_return};
+use super::text::{Charset, LINE_BYTES_MAX, Text, without_return};
 use super::{Refused, RefusedKind};
 
 /// What a file begins with that is not a text file of lines at all.
@@ -20,15 +20,18 @@ const BEGINNINGS: [(&[u8], RefusedKind, &str); 7] = [
     (b"%PDF", RefusedKind::WrongFile, "a PDF document"),
 ];
 
-/// The refusal of a file that is plainly something else, or `None` if it may be what the layout describes.
-pub(super) fn foreign(bytes: &[u8], layout: &Layout) -> Option<Refused> {
-    not_lines(bytes).or_else(|| {
+/// Bytes of a file's beginning that tell what it is: two of the longest lines.
+pub(super) const BEGINNING_BYTES: usize = 2 * LINE_BYTES_MAX;
+
+/// The refusal of a file that is plainly something else by its beginning, or `None` if it may be what the layout describes.
+pub(super) fn foreign(beginning: &[u8], layout: &Layout) -> Option<Refused> {
+    not_lines(beginning).or_else(|| {
         let reason = "a request file of our own, not the bank's answer to it";
-        is_request(bytes, layout).then(|| Refused::wrong_file(1, None, reason))
+        is_request(beginning, layout).then(|| Refused::wrong_file(1, None, reason))
     })
 }
 
-/// The refusal of a file that is no text of lines at all.
+/// The refusal of a file that by its beginning is no text of lines at all.
 pub(super) fn not_lines(bytes: &[u8]) -> Option<Refused> {
     let refused = |kind, reason: &str| Some(Refused { kind, line: 1, column: None, reason: reason.to_owned() });
     if bytes.is_empty() {
@@ -45,23 +48,44 @@ pub(super) fn not_lines(bytes: &[u8]) -> Option<Refused> {
     }
 }
 
-/// The refusal of a file that is not in the encoding it should be in.
-pub(super) fn misencoded(bytes: &[u8], text: Text) -> Option<Refused> {
-    let encoding = text.charset.as_str();
-    if is_utf8_instead(bytes, text) {
-        return Some(Refused::malformed(1, None, format!("encoded in UTF-8, not {encoding}")));
-    }
-    let offset = text.charset.first_malformed(bytes)?;
-    let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count() as u64;
-    Some(Refused::malformed(line, None, format!("not {encoding}: malformed bytes")))
+/// Looks at each line of a file for what is not in the encoding it should be in.
+pub(super) struct Encoding {
+    charset: Charset,
+    /// Whether all of it may be UTF-8, none of it of the two-byte kind that GB18030 can be by accident.
+    may_be_utf8: bool,
+    is_ascii: bool,
 }
 
-/// Chinese text in UTF-8 often passes for GB18030 and reads as nonsense: that the whole file is UTF-8, and none of
-/// it the two-byte kind that GB18030 can be by accident, is how it is told.
-fn is_utf8_instead(bytes: &[u8], text: Text) -> bool {
-    text.charset != Charset::Utf8
-        && !bytes.is_ascii()
-        && std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c >= '\u{800}'))
+impl Encoding {
+    pub fn of(text: Text) -> Encoding {
+        Encoding { charset: text.charset, may_be_utf8: text.charset != Charset::Utf8, is_ascii: true }
+    }
+
+    pub fn check(&mut self, line_no: u64, line: &[u8]) -> Result<(), Refused> {
+        // Of a line that is too long the end is missing, perhaps in the middle of a character: it is a bad row anyway.
+        if line.is_ascii() || line.len() > LINE_BYTES_MAX {
+            return Ok(());
+        }
+        self.is_ascii = false;
+        let utf8 =
+            |line| std::str::from_utf8(line).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c >= '\u{800}'));
+        self.may_be_utf8 = self.may_be_utf8 && utf8(line);
+        match self.charset.first_malformed(line) {
+            Some(_) if self.may_be_utf8 => self.end(),
+            Some(_) => {
+                Err(Refused::malformed(line_no, None, format!("not {}: malformed bytes", self.charset.as_str())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Chinese text in UTF-8 often passes for GB18030 and reads as nonsense: that all of the file is UTF-8 is how it is told.
+    pub fn end(&self) -> Result<(), Refused> {
+        if self.may_be_utf8 && !self.is_ascii {
+            return Err(Refused::malformed(1, None, format!("encoded in UTF-8, not {}", self.charset.as_str())));
+        }
+        Ok(())
+    }
 }
 
 fn is_request(bytes: &[u8], layout: &Layout) -> bool {

@@ -1,169 +1,124 @@
-//! The result file (回盘文件) of a bank: bytes come in, typed rows go out. Called by stage `reconcile`, first
-//! [`ReadResult::open`], which reads the whole file once without keeping a row and refuses it or vouches for its
-//! totals, then [`ReadResult::rows`].
+//! The result file (回盘文件) of a bank: bytes come in, typed rows go out. Called by stage `reconcile` through
+//! [`Answers::read`], which reads the file once, line by line, and at its end refuses it or vouches for its totals.
 //!
 //! A file ends with its trailer, or, where its layout has none, with a line end; sums in header and trailer have
 //! both their decimals. So a file that was cut off anywhere is refused.
+//!
+//! [`Answers::read`]: super::Answers::read
+
+use std::io::{self, Read, SeekFrom};
 
 use chrono::NaiveDate;
 
 use super::column::{Cell, Line};
 use super::control::{Control, Declared, Tally};
 use super::field::{ResultEdge, Unit};
+use super::lines::{self, Lines};
+use super::recognise::{self, BEGINNING_BYTES, Encoding};
 use super::row::{amount, date, digits_of};
-use super::text::{COLUMNS_MAX, number, numbered_lines, without_return};
-use super::{BankFile, ReadResult, Refused, ResultHead, ResultRow, recognise};
+use super::text::{COLUMNS_MAX, LINE_BYTES_MAX, number, without_return};
+use super::{BankFile, Covers, FileBytes, ReadError, Refused, ResultHead, ResultRow};
 use crate::domain::money::Money;
 use crate::domain::outcome::OutcomeClass;
 
-impl ReadResult for BankFile {
-    fn open(&self, bytes: &[u8]) -> Result<ResultHead, Refused> {
-        let layout = &self.layout;
-        let foreign = recognise::foreign(bytes, layout).or_else(|| recognise::misencoded(bytes, layout.text));
-        if let Some(refused) = foreign {
-            return Err(refused);
-        }
-        let frame = self.frame(bytes)?;
-        let mut head = Head::default();
-        let mut controls = Vec::new();
-        if let Some(line) = frame.header {
-            controls.push(self.read_edge(1, line, &layout.result.header, &mut head)?);
-        }
-        let tally = self.tally(&frame)?;
-        if let Some(line) = frame.trailer {
-            controls.push(self.read_edge(
-                frame.first_row + tally.all.count,
-                line,
-                &layout.result.trailer,
-                &mut head,
-            )?);
-        }
-        // A value that only one of header and trailer has helps to check what the other has.
-        let (total, count) = (first(&controls, |all| all.total), first(&controls, |all| all.success_count));
-        for control in &mut controls {
-            (control.total, control.success_count) = (control.total.or(total), control.success_count.or(count));
-            tally.check(control)?;
-        }
-        Ok(ResultHead {
-            bank_code: head.bank_code,
-            business_date: head.business_date,
-            request_file_name: head.request_file_name,
-            count: tally.all.count,
-            // Where an amount cannot be read, the rows say less than the file declares.
-            total: total.ok_or_else(|| Refused::malformed(1, None, "no total"))?.value,
-            success_count: count.map(|count| count.value),
-            success_total: first(&controls, |control| control.success_total).map(|total| total.value),
-        })
-    }
-
-    fn rows<'a>(&'a self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = ResultRow<'a>> + Send + 'a> {
-        match self.frame(bytes) {
-            Ok(frame) => Box::new(frame.rows().map(|(line_no, line)| self.read_row(line_no, line))),
-            Err(_) => Box::new(std::iter::empty()),
-        }
-    }
-}
-
-/// A file taken apart: the rows are what is between header and trailer, each with its line end.
-struct Frame<'a> {
-    header: Option<&'a [u8]>,
-    rows: &'a [u8],
-    trailer: Option<&'a [u8]>,
-    /// The number of the first row's line.
-    first_row: u64,
-}
-
-/// What header and trailer say beside the totals.
-#[derive(Default)]
-struct Head {
-    bank_code: Option<String>,
-    business_date: Option<NaiveDate>,
-    request_file_name: Option<String>,
-}
-
-impl<'a> Frame<'a> {
-    fn rows(&self) -> impl Iterator<Item = (u64, &'a [u8])> + Send + use<'a> {
-        numbered_lines(self.rows, self.first_row)
-    }
-}
-
 impl BankFile {
-    /// Whether the header, or the trailer where there is no header, has this bank's code where its layout says.
-    pub(super) fn claims(&self, bytes: &[u8]) -> bool {
+    pub(super) fn read_result(
+        &self,
+        lines: &mut Lines<'_>,
+        each: &mut dyn FnMut(ResultRow<'_>),
+    ) -> Result<ResultHead, ReadError> {
         let layout = &self.layout.result;
-        let mut lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
-        let (edge, line) = if layout.header.is_empty() {
-            (&layout.trailer, lines.next_back())
+        if let Some(refused) = recognise::foreign(lines.beginning(BEGINNING_BYTES)?, &self.layout) {
+            return Err(refused.into());
+        }
+        let mut encoding = Encoding::of(self.layout.text);
+        let (mut head, mut rows) = (Head::default(), Rows::default());
+        let (mut header, mut trailer) = (None, None);
+        while let Some(line) = lines.next_line()? {
+            encoding.check(line.no, line.bytes)?;
+            if line.no == 1 && !layout.header.is_empty() {
+                if line.end.is_none() {
+                    return Err(Refused::malformed(1, None, "the file is cut off in its first line").into());
+                }
+                header = Some(self.read_edge(1, line.bytes, &layout.header, &mut head)?);
+            } else if line.is_last && !layout.trailer.is_empty() {
+                trailer = Some((line.no, self.read_trailer(&line, &mut head)?));
+            } else {
+                if line.is_last && line.end.is_none() {
+                    let reason = "the file is cut off: the last line has no end";
+                    return Err(Refused::malformed(line.no, None, reason).into());
+                }
+                each(self.read_row(&line, &mut rows)?);
+            }
+        }
+        encoding.end()?;
+        if trailer.is_none() && !layout.trailer.is_empty() {
+            return Err(
+                Refused::malformed(lines.line_no() + 1, None, "the file is cut off: there is no trailer").into()
+            );
+        }
+        if rows.misshapen == rows.tally.all.count && rows.misshapen > 1 {
+            let first_row = 1 + u64::from(header.is_some());
+            let reason = format!("no row has the {} of this layout", layout.item.cut);
+            return Err(Refused::malformed(first_row, None, reason).into());
+        }
+        let controls = header.into_iter().chain(trailer.map(|(_, control)| control)).collect();
+        Ok(checked(controls, &rows.tally, head)?)
+    }
+
+    fn read_trailer(&self, line: &lines::Line<'_>, head: &mut Head) -> Result<Control, Refused> {
+        let trailer = &self.layout.result.trailer;
+        if !trailer.fits(line.bytes, self.layout.text) && trailer.constants().next().is_some() {
+            let reason = "the last line is not the trailer: the file is cut off, or something follows the trailer";
+            return Err(Refused::malformed(line.no, None, reason));
+        }
+        self.read_edge(line.no, line.bytes, trailer, head)
+    }
+
+    /// Counts a row, sums it up, and says what is in it.
+    fn read_row<'a>(&self, line: &lines::Line<'a>, rows: &mut Rows) -> Result<ResultRow<'a>, Refused> {
+        let (text, layout) = (self.layout.text, &self.layout.result);
+        let (item, line_no, tally) = (&layout.item, line.no, &mut rows.tally);
+        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
+        let misshapen = if line.bytes.len() > LINE_BYTES_MAX {
+            Some(format!("longer than {LINE_BYTES_MAX} bytes"))
         } else {
-            (&layout.header, lines.next())
+            item.cut_row(line.bytes, text, &mut cells).err().map(|misshapen| misshapen.to_string())
+        };
+        if let Some(reason) = misshapen {
+            if layout.header.fits(line.bytes, text) || layout.trailer.fits(line.bytes, text) {
+                return Err(Refused::malformed(line_no, None, "header or trailer in the middle of the file"));
+            }
+            rows.misshapen += 1;
+            tally.all.add(None);
+            tally.undecided.add(None);
+            return Ok(ResultRow::Unparsable { line_no, column: None, reason });
+        }
+        let amount = amount(cells[item.amount], item.unit);
+        tally.all.add(amount);
+        match number(cells[item.code]).and_then(|code| self.codes.meaning(code)) {
+            Some(meaning) if meaning.class == OutcomeClass::Success => tally.success.add(amount),
+            Some(_) => {}
+            None => tally.undecided.add(amount),
+        }
+        Ok(self.read_item(line_no, &cells, amount).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
+            line_no,
+            column: Some(place as u64 + 1),
+            reason: reason.to_owned(),
+        }))
+    }
+
+    /// Whether the header, or the trailer where there is no header, has this bank's code where its layout says.
+    pub(super) fn claims(&self, ends: &FileEnds) -> bool {
+        let layout = &self.layout.result;
+        let (edge, line) = if layout.header.is_empty() {
+            (&layout.trailer, ends.last_line())
+        } else {
+            (&layout.header, ends.first_line())
         };
         let mut head = Head::default();
-        let read = self.read_edge(1, without_return(line.unwrap_or_default()), edge, &mut head);
+        let read = self.read_edge(1, line, edge, &mut head);
         read.is_ok() && head.bank_code.is_some()
-    }
-
-    fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Refused> {
-        let layout = &self.layout.result;
-        let (mut header, mut trailer, mut rows, mut first_row) = (None, None, bytes, 1);
-        if !layout.header.is_empty() {
-            let end = rows.iter().position(|byte| *byte == b'\n');
-            let end = end.ok_or_else(|| Refused::malformed(1, None, "the file is cut off in its first line"))?;
-            header = Some(without_return(&rows[..end]));
-            rows = &rows[end + 1..];
-            first_row = 2;
-        }
-        if layout.trailer.is_empty() {
-            if !rows.is_empty() && !rows.ends_with(b"\n") {
-                return Err(Refused::malformed(lines(bytes), None, "the file is cut off: the last line has no end"));
-            }
-        } else {
-            let whole = without_return(rows.strip_suffix(b"\n").unwrap_or(rows));
-            let begin = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
-            let line = &whole[begin..];
-            if !layout.trailer.fits(line, self.layout.text) && layout.trailer.constants().next().is_some() {
-                let reason = "the last line is not the trailer: the file is cut off, or something follows the trailer";
-                return Err(Refused::malformed(lines(bytes), None, reason));
-            }
-            trailer = Some(line);
-            rows = &rows[..begin];
-        }
-        Ok(Frame { header, rows, trailer, first_row })
-    }
-
-    /// Counts and sums the rows; nothing is kept of them.
-    fn tally(&self, frame: &Frame<'_>) -> Result<Tally, Refused> {
-        let (text, layout) = (self.layout.text, &self.layout.result);
-        let item = &layout.item;
-        let mut tally = Tally::default();
-        let mut misshapen = 0;
-        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        for (line_no, line) in frame.rows() {
-            if !item.shapes(line, text, &mut cells) {
-                let edge = layout.header.fits(line, text) || layout.trailer.fits(line, text);
-                if edge {
-                    return Err(Refused::malformed(line_no, None, "header or trailer in the middle of the file"));
-                }
-                misshapen += 1;
-                tally.all.add(None);
-                tally.undecided.add(None);
-                continue;
-            }
-            let amount = amount(cells[item.amount], item.unit);
-            tally.all.add(amount);
-            match number(cells[item.code]).and_then(|code| self.codes.meaning(code)) {
-                Some(meaning) if meaning.class == OutcomeClass::Success => tally.success.add(amount),
-                Some(_) => {}
-                None => tally.undecided.add(amount),
-            }
-        }
-        if misshapen == tally.all.count && misshapen > 1 {
-            return Err(Refused::malformed(
-                frame.first_row,
-                None,
-                format!("no row has the {} of this layout", item.cut),
-            ));
-        }
-        Ok(tally)
     }
 
     fn read_edge(
@@ -218,13 +173,73 @@ impl BankFile {
     }
 }
 
-fn first<T>(controls: &[Control], declared: impl Fn(&Control) -> Option<Declared<T>>) -> Option<Declared<T>> {
-    controls.iter().find_map(declared)
+/// The beginning and the end of a file: whose it is stands in its first or its last line.
+pub struct FileEnds {
+    pub beginning: Vec<u8>,
+    pub end: Vec<u8>,
 }
 
-fn lines(bytes: &[u8]) -> u64 {
-    let line_ends = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-    if bytes.ends_with(b"\n") { line_ends } else { line_ends + 1 }
+impl FileEnds {
+    pub fn of(bytes: &mut dyn FileBytes) -> io::Result<FileEnds> {
+        let (mut beginning, mut end) = (Vec::new(), Vec::new());
+        bytes.rewind()?;
+        bytes.take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
+        let size_bytes = bytes.seek(SeekFrom::End(0))?;
+        bytes.seek(SeekFrom::Start(size_bytes.saturating_sub(BEGINNING_BYTES as u64)))?;
+        bytes.take(BEGINNING_BYTES as u64).read_to_end(&mut end)?;
+        bytes.rewind()?;
+        Ok(FileEnds { beginning, end })
+    }
+
+    fn first_line(&self) -> &[u8] {
+        without_return(self.beginning.split(|byte| *byte == b'\n').next().unwrap_or_default())
+    }
+
+    fn last_line(&self) -> &[u8] {
+        let end = self.end.strip_suffix(b"\n").unwrap_or(&self.end);
+        without_return(end.rsplit(|byte| *byte == b'\n').next().unwrap_or_default())
+    }
+}
+
+/// The rows so far; nothing is kept of them.
+#[derive(Default)]
+struct Rows {
+    tally: Tally,
+    misshapen: u64,
+}
+
+/// What header and trailer say beside the totals.
+#[derive(Default)]
+struct Head {
+    bank_code: Option<String>,
+    business_date: Option<NaiveDate>,
+    request_file_name: Option<String>,
+}
+
+/// A value that only one of header and trailer has helps to check what the other has.
+fn checked(mut controls: Vec<Control>, tally: &Tally, head: Head) -> Result<ResultHead, Refused> {
+    let (total, count) = (first(&controls, |all| all.total), first(&controls, |all| all.success_count));
+    for control in &mut controls {
+        (control.total, control.success_count) = (control.total.or(total), control.success_count.or(count));
+        tally.check(control)?;
+    }
+    Ok(ResultHead {
+        bank_code: head.bank_code,
+        business_date: head.business_date,
+        request_file_name: head.request_file_name,
+        count: tally.all.count,
+        // Where an amount cannot be read, the rows say less than the file declares.
+        total: total.ok_or_else(|| Refused::malformed(1, None, "no total"))?.value,
+        success_count: count.map(|count| count.value),
+        success_total: first(&controls, |control| control.success_total).map(|total| total.value),
+        refund_count: None,
+        refund_total: None,
+        covers: Covers::Results,
+    })
+}
+
+fn first<T>(controls: &[Control], declared: impl Fn(&Control) -> Option<Declared<T>>) -> Option<Declared<T>> {
+    controls.iter().find_map(declared)
 }
 
 /// A sum in header or trailer: yuan with both decimals, so that a sum that was cut off is not taken for a whole one.

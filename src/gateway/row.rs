@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 
+use super::column::Misshapen;
 use super::field::Unit;
 use super::layout::ResultItem;
 use super::request::money;
@@ -17,27 +18,20 @@ use crate::domain::outcome::OutcomeClass;
 pub(super) const BEIJING: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are less than a day");
 
 impl BankFile {
-    pub(super) fn read_row<'a>(&self, line_no: u64, line: &'a [u8]) -> ResultRow<'a> {
-        self.read_item(line_no, line).unwrap_or_else(|(column, reason)| ResultRow::Unparsable {
-            line_no,
-            column: column.map(|place| place as u64 + 1),
-            reason,
-        })
-    }
-
-    fn read_item<'a>(&self, line_no: u64, line: &'a [u8]) -> Result<ResultRow<'a>, (Option<usize>, String)> {
+    /// What a row says, its cells being cut.
+    pub(super) fn read_item<'a>(
+        &self,
+        line_no: u64,
+        cells: &[&'a [u8]; COLUMNS_MAX],
+        amount: Option<Money>,
+    ) -> Result<ResultRow<'a>, (usize, &'static str)> {
         let (text, item) = (self.layout.text, &self.layout.result.item);
-        let wrong = |place: usize, what: &str| (Some(place), what.to_owned());
-        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        if line.len() > LINE_BYTES_MAX {
-            return Err((None, format!("longer than {LINE_BYTES_MAX} bytes")));
-        }
-        item.cut.cells(text, line, &mut cells).map_err(|misshapen| (None, misshapen.to_string()))?;
+        let wrong = |place: usize, what: &'static str| (place, what);
         if let Some((place, _)) = item.constants.iter().find(|(place, constant)| cells[*place] != &**constant) {
             return Err(wrong(*place, "not the constant of a row"));
         }
         let order_no = number(cells[item.order_no]).ok_or_else(|| wrong(item.order_no, "not an order number"))?;
-        let amount = amount(cells[item.amount], item.unit).ok_or_else(|| wrong(item.amount, "not a sum of money"))?;
+        let amount = amount.ok_or_else(|| wrong(item.amount, "not a sum of money"))?;
         let code = number(cells[item.code]).ok_or_else(|| wrong(item.code, "not a result code"))?;
         let reason = match item.reason {
             Some(place) => plain(text, cells[place]).ok_or_else(|| wrong(place, "not plain text"))?,
@@ -68,15 +62,21 @@ impl BankFile {
 }
 
 impl ResultItem {
-    /// Cuts a row; whether it has the cells of one.
-    pub(super) fn shapes<'a>(&self, line: &'a [u8], text: Text, cells: &mut [&'a [u8]; COLUMNS_MAX]) -> bool {
-        line.len() <= LINE_BYTES_MAX && self.cut.cells(text, line, cells).is_ok()
+    /// Cuts a row; or it has not the cells of one.
+    pub(super) fn cut_row<'a>(
+        &self,
+        line: &'a [u8],
+        text: Text,
+        cells: &mut [&'a [u8]; COLUMNS_MAX],
+    ) -> Result<(), Misshapen> {
+        self.cut.cells(text, line, cells)
     }
 
     /// Whether a line has the cells and the constants of a row.
     pub(super) fn fits(&self, line: &[u8], text: Text) -> bool {
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        self.shapes(line, text, &mut cells)
+        line.len() <= LINE_BYTES_MAX
+            && self.cut_row(line, text, &mut cells).is_ok()
             && self.constants.iter().all(|(place, constant)| cells[*place] == &**constant)
     }
 }

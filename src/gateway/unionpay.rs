@@ -8,13 +8,16 @@
 mod request;
 mod result;
 
+use std::path::Path;
+
 use chrono::NaiveDate;
 
 use super::hand_over::HandOver;
 use super::layout::{LayoutMistake, note};
+use super::lines::Lines;
 use super::settings::UnionpayBatchSettings;
 use super::text::{Charset, LineEnd, Separator, Text};
-use super::{Destination, ReadResult, Refused};
+use super::{Answers, Destination, FileBytes, ReadError, ResultHead, ResultRow, ResultSource};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::CodeTable;
 use result::ResultName;
@@ -165,7 +168,7 @@ fn titles(names: &[String], mistakes: &mut Vec<LayoutMistake>) -> Vec<(&'static 
     titles
 }
 
-impl Destination for UnionpayFile {
+impl Answers for UnionpayFile {
     fn gateway(&self) -> &'static str {
         Gateway::Unionpay.as_str()
     }
@@ -178,16 +181,27 @@ impl Destination for UnionpayFile {
         &self.codes
     }
 
-    fn hand_over(&self) -> &HandOver {
-        &self.hand_over
+    fn inbox(&self) -> &Path {
+        &self.hand_over.inbox
+    }
+
+    fn takes(&self, file_name: &str) -> bool {
+        self.claims(file_name)
     }
 
     fn answers_in_full(&self) -> bool {
         true
     }
 
-    fn result(&self, file_name: &str) -> Result<Box<dyn ReadResult + '_>, Refused> {
-        Ok(Box::new(ResultName::parse(self, file_name)?))
+    fn read(&self, file: &mut ResultSource<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<ResultHead, ReadError> {
+        let mut bytes: &mut dyn FileBytes = file.bytes;
+        ResultName::parse(self, file.name)?.read(&mut Lines::of(&mut bytes), each)
+    }
+}
+
+impl Destination for UnionpayFile {
+    fn hand_over(&self) -> &HandOver {
+        &self.hand_over
     }
 }
 

@@ -50,6 +50,8 @@ pub mod reconcile;
 pub mod rekey;
 pub mod release;
 pub mod seal;
+mod spool;
+mod staging;
 pub mod telling;
 pub mod turning;
 

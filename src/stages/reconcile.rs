@@ -1,24 +1,32 @@
 //! A result file becomes paid records, failures and discrepancies: every row ends in exactly one outcome.
 //!
 //! In: the bytes of a file, and whom it came from. Out: the file is applied, refused whole, or was known.
-//! *Commits:* first the bytes, before anything is read from them; then everything the file says, at once.
-//! *If it dies:* a file that is `received` is read again from its kept bytes; after the second commit the same bytes
-//! are recognised, under whatever name they come.
+//! *Commits:* first the bytes, before anything is read from them; then, once all of it is read and its totals hold, range
+//! by range what its lines say, each with the mark how far it has come. *If it dies:* a file that is not at its end is read
+//! again from its kept bytes and goes on behind its mark; after the last commit the same bytes are recognised, under
+//! whatever name they come.
+
+use std::io::Read;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection, PgConnection};
 
-use super::{Context, StageError, crash_point, telling};
+use super::spool::{Filling, PIECE_BYTES, Spool};
+use super::{Context, StageError, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
-use crate::domain::outcome::CodeTable;
-use crate::gateway::{Destination, ReadResult, Refused, RefusedKind, ResultHead, ResultRow};
-use crate::store::result_files::{self, Line, ResultFile};
-use crate::store::{attempts, gates, outbox, request_files, runs};
+use crate::gateway::{Answers, Refused, RefusedKind, ResultHead};
+use crate::store::result_files::{self, ResultFile};
+use crate::store::{attempts, gates, outbox, request_files, results, runs};
 
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
+
+/// Lines that are booked in one transaction, for which the intake waits.
+const RANGE_LINES: i64 = 50_000;
+
+/// Pieces of a file that is kept; more were never written.
+const PIECES_MAX: i32 = 1_000_000;
 
 /// What became of a file.
 #[derive(Debug, Clone)]
@@ -49,32 +57,50 @@ impl Outcome {
 /// Takes a file in and applies it.
 pub async fn reconcile(
     ctx: &Context,
-    from: &dyn Destination,
+    from: &dyn Answers,
     file_name: &str,
-    bytes: &[u8],
+    mut source: impl Read + Send,
 ) -> Result<Outcome, StageError> {
-    let sha256 = Sha256::digest(bytes);
-    let mut tx = ctx.begin().await?;
-    let content = ctx.sealer(&mut tx).await?.seal(Purpose::FileContent, bytes);
-    let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
-    let (file, _) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, &content, now).await?;
-    tx.commit().await?;
+    let copying = |source| StageError::later("copying a result file", source);
+    let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
+    let file = keep(ctx, from, file_name, &mut spool).await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
     if file.state == "applied" {
         return Ok(Outcome::Repeated(file));
     }
-    apply(ctx, from, &file, bytes).await
+    apply(ctx, from, file, spool).await
+}
+
+/// Keeps the bytes before anything is read from them, piece by piece; or finds the file that has them.
+async fn keep(ctx: &Context, from: &dyn Answers, file_name: &str, spool: &mut Spool) -> Result<ResultFile, StageError> {
+    let mut tx = ctx.begin().await?;
+    let ring = ctx.sealer(&mut tx).await?;
+    let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
+    let sha256 = spool.sha256;
+    let (file, is_new) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, now).await?;
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    for piece_no in 1..=PIECES_MAX {
+        let copied = spool.next_piece(&mut piece);
+        copied.map_err(|source| StageError::later("reading the copy of a result file", source))?;
+        if !is_new || piece.is_empty() {
+            break;
+        }
+        let content = ring.seal(Purpose::FileContent, &piece);
+        result_files::keep_piece(&mut tx, file.result_file_id, piece_no, &content).await?;
+    }
+    tx.commit().await?;
+    Ok(file)
 }
 
 /// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
 /// others, or those that come in now, from it.
 pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
     let mut connection = ctx.pool.acquire().await?;
-    let received = result_files::received(&mut connection).await?;
+    let unfinished = result_files::unfinished(&mut connection).await?;
     drop(connection);
     let mut outcomes = Vec::new();
-    for result_file_id in received {
+    for result_file_id in unfinished {
         match resume_file(ctx, result_file_id).await {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) if error.helps_later() => return Err(error),
@@ -85,58 +111,118 @@ pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
 }
 
 async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, StageError> {
-    let mut connection = ctx.pool.acquire().await?;
-    let file = result_files::get(&mut connection, result_file_id).await?;
-    let content = result_files::content(&mut connection, result_file_id).await?;
-    drop(connection);
-    let bytes = ctx.keys.open(Purpose::FileContent, &content)?;
-    let Some(from) = ctx.settings.destination(&file.gateway, &file.bank_code) else {
+    let file = result_files::get(&mut *ctx.pool.acquire().await?, result_file_id).await?;
+    let spool = kept(ctx, &file).await?;
+    let Some(from) = ctx.settings.answerer(&file.gateway, &file.bank_code, &file.file_name) else {
         return Err(StageError::broken(format!("{} {} is no longer configured", file.gateway, file.bank_code)));
     };
-    apply(ctx, from, &file, &bytes).await
+    apply(ctx, from, file, spool).await
 }
 
-async fn apply(ctx: &Context, from: &dyn Destination, file: &ResultFile, bytes: &[u8]) -> Result<Outcome, StageError> {
-    // The whole file is checked before a row of it counts.
-    let opened = from.result(&file.file_name).and_then(|format| Ok((format.open(bytes)?, format)));
-    let format = match opened {
-        Ok((head, format)) => match falls_short(ctx, from, &head).await? {
-            None => format,
-            Some(refused) => return refuse(ctx, file, &refused).await,
-        },
-        Err(refused) => return refuse(ctx, file, &refused).await,
-    };
-    let now = ctx.clock.now();
-    let mut tx = ctx.begin().await?;
-    gates::own(&mut tx).await?;
-    let file = result_files::lock(&mut tx, file.result_file_id).await?;
-    if file.state == "applied" {
-        return Ok(Outcome::Repeated(file));
+/// The bytes of a file as they were kept.
+pub async fn kept(ctx: &Context, file: &ResultFile) -> Result<Spool, StageError> {
+    let copying = |source| StageError::later("copying a kept result file", source);
+    let mut filling = Filling::within(&ctx.settings.spool_folder()).map_err(copying)?;
+    let mut connection = ctx.pool.acquire().await?;
+    for piece_no in 1..=PIECES_MAX {
+        let Some(content) = result_files::piece(&mut connection, file.result_file_id, piece_no).await? else { break };
+        filling.add(&ctx.keys.open(Purpose::FileContent, &content)?).map_err(copying)?;
     }
-    stage_rows(&mut tx, &*format, from.codes(), bytes).await?;
-    if result_files::flag_reused_name(&mut tx, &file, now).await? {
+    let spool = filling.end().map_err(copying)?;
+    if spool.sha256[..] != file.sha256 {
+        let what = format!("the kept bytes of result file {} are not those that came", file.result_file_id);
+        return Err(StageError::broken(what));
+    }
+    Ok(spool)
+}
+
+async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    // Nothing of it counts before all of it is read.
+    let read = staging::stage(ctx, &mut connection, from, &file.file_name, spool).await?;
+    let refused = match &read {
+        Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
+        Err(refused) => Some(refused.clone()),
+    };
+    let outcome = match (read, refused) {
+        (Ok(staged), None) => book(ctx, &mut connection, file, staged.last_line).await,
+        (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
+    };
+    // Where something went wrong, whoever stages next on this connection clears them away.
+    if outcome.is_ok() {
+        staging::end(connection).await?;
+    }
+    outcome
+}
+
+/// Books what is staged, range by range.
+async fn book(
+    ctx: &Context,
+    connection: &mut PgConnection,
+    mut file: ResultFile,
+    last_line: i64,
+) -> Result<Outcome, StageError> {
+    loop {
+        let mut tx = connection.begin().await?;
+        gates::own(&mut tx).await?;
+        // Another worker may have come further with it meanwhile.
+        file = result_files::lock(&mut tx, file.result_file_id).await?;
+        if file.state == "applied" {
+            return Ok(Outcome::Repeated(file));
+        }
+        let through = last_line.min(file.booked_through + RANGE_LINES);
+        file = book_range(ctx, &mut tx, &file, through, last_line).await?;
+        crash_point("reconcile: before commit");
+        tx.commit().await?;
+        if file.state == "applied" {
+            crash_point("reconcile: applied");
+            return Ok(Outcome::Applied(file));
+        }
+        crash_point("reconcile: range booked");
+    }
+}
+
+/// Books the lines behind the file's mark, up to `through`; with the last ones the file is applied.
+async fn book_range(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    through: i64,
+    last_line: i64,
+) -> Result<ResultFile, StageError> {
+    let now = ctx.clock.now();
+    if file.booked_through == 0 && result_files::flag_reused_name(tx, file, now).await? {
         tracing::warn!(file = file.file_name, "a file of this name came before with other bytes");
     }
-    let run_ids = result_files::judge_staged(&mut tx, &file).await?;
-    let mut events = note_handed_over(&mut tx, &run_ids, &file, now).await?;
-    let file = result_files::book_judged(&mut tx, &file, now).await?;
-    withdraw_disputed(ctx, &mut tx, &file, now).await?;
-    runs::set_settling(&mut tx, &run_ids).await?;
-    events.push(result_file_event(EventType::ResultFileApplied, &file, now));
-    for run_id in run_ids {
-        events.extend(close_run(&mut tx, run_id, &file, now).await?);
+    let run_ids = results::judge(tx, file, through).await?;
+    let mut events = note_handed_over(tx, &run_ids, file, now).await?;
+    let booked = results::book(tx, file, through, now).await?;
+    if booked.discrepancies > 0 {
+        withdraw_disputed(ctx, tx, file, now).await?;
     }
-    outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
-    crash_point("reconcile: before commit");
-    tx.commit().await?;
-    crash_point("reconcile: applied");
-    Ok(Outcome::Applied(file))
+    runs::set_settling(tx, &run_ids).await?;
+    let file = if through < last_line {
+        result_files::set_staged(tx, file, &booked).await?
+    } else {
+        let file = result_files::set_applied(tx, file, &booked, now).await?;
+        events.push(result_file_event(EventType::ResultFileApplied, &file, now));
+        file
+    };
+    for run_id in run_ids {
+        events.extend(close_run(tx, run_id, &file, now).await?);
+    }
+    outbox::append(tx, &ctx.settings.events.source, now, &events).await?;
+    Ok(file)
 }
 
 /// Where a result file answers one request file in full, it is that of a file that was sealed, with a row for each order.
-async fn falls_short(ctx: &Context, from: &dyn Destination, head: &ResultHead) -> Result<Option<Refused>, StageError> {
+async fn falls_short(
+    connection: &mut PgConnection,
+    from: &dyn Answers,
+    head: &ResultHead,
+) -> Result<Option<Refused>, StageError> {
     let Some(name) = head.request_file_name.as_deref().filter(|_| from.answers_in_full()) else { return Ok(None) };
-    let sealed = request_files::items_sealed(&mut *ctx.pool.acquire().await?, from.gateway(), name).await?;
+    let sealed = request_files::items_sealed(connection, from.gateway(), name).await?;
     let (kind, reason) = match sealed {
         None => (RefusedKind::WrongFile, "no request file of this batch was ever sealed".to_owned()),
         Some(items) if items as u64 == head.count => return Ok(None),
@@ -147,44 +233,10 @@ async fn falls_short(ctx: &Context, from: &dyn Destination, head: &ResultHead) -
     Ok(Some(Refused { kind, line: 1, column: None, reason }))
 }
 
-async fn stage_rows(
-    tx: &mut Transaction<'static, Postgres>,
-    format: &dyn ReadResult,
-    codes: &CodeTable,
-    bytes: &[u8],
-) -> Result<(), StageError> {
-    let mut staging = result_files::stage(tx).await?;
-    for row in format.rows(bytes) {
-        match &row {
-            ResultRow::Read { line_no, order_no, amount, code, gateway_txn_no, settled_at, .. } => {
-                let class = codes.meaning(code).map(|meaning| meaning.class.as_str());
-                let line = Line {
-                    line_no: *line_no,
-                    order_no,
-                    amount: Some(amount.decimal()),
-                    code,
-                    class,
-                    gateway_txn_no: *gateway_txn_no,
-                    settled_at: *settled_at,
-                    fault: None,
-                };
-                staging.line(&line).await?;
-            }
-            ResultRow::Unparsable { line_no, column, reason } => {
-                let column = column.map_or_else(String::new, |column| format!("column {column}: "));
-                let fault = format!("{column}{reason}");
-                staging.line(&Line { line_no: *line_no, fault: Some(&fault), ..Line::default() }).await?;
-            }
-        }
-    }
-    staging.finish().await?;
-    Ok(())
-}
-
 /// The bank answers orders of a file whose hand-over was interrupted, or that somebody carried: so it has the file, and
 /// it must not be handed over again.
 async fn note_handed_over(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut PgConnection,
     run_ids: &[i64],
     file: &ResultFile,
     now: chrono::DateTime<chrono::Utc>,
@@ -192,7 +244,7 @@ async fn note_handed_over(
     let mut events = Vec::new();
     runs::lock_all(tx, run_ids).await?;
     let causation = format!("result_file:{}", file.result_file_id);
-    for file_id in result_files::answered_undelivered(tx).await? {
+    for file_id in results::answered_undelivered(tx).await? {
         request_files::set_delivering(tx, file_id, None, now).await?;
         let request = request_files::lock(tx, file_id).await?;
         if request_files::set_delivered(tx, &request, now).await? {
@@ -212,17 +264,17 @@ async fn note_handed_over(
 /// may be.
 async fn withdraw_disputed(
     ctx: &Context,
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut PgConnection,
     file: &ResultFile,
     now: DateTime<Utc>,
 ) -> Result<(), StageError> {
-    if file.discrepancies == Some(0) || !runs::any_unsealed(tx).await? {
+    if !runs::any_unsealed(tx).await? {
         return Ok(());
     }
     let causation = format!("result_file:{}", file.result_file_id);
     let mut behind = String::new();
     loop {
-        let payers = result_files::disputed_payers(tx, &behind, PAYERS_MAX).await?;
+        let payers = results::disputed_payers(tx, &behind, PAYERS_MAX).await?;
         let Some(last) = payers.last() else { return Ok(()) };
         let keys: Vec<&str> = payers.iter().map(String::as_str).collect();
         let withdrawn = attempts::withdraw_outdated_of_payers(tx, &keys).await?;
@@ -238,6 +290,10 @@ async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<O
     let known = result_files::lock(&mut tx, file.result_file_id).await?;
     if known.state == "applied" {
         return Ok(Outcome::Repeated(known));
+    }
+    if known.state == "staged" {
+        let what = format!("result file {} is half booked and no longer reads: {refused}", file.result_file_id);
+        return Err(StageError::broken(what));
     }
     let column = refused.column.map(|column| column as i64);
     let file = result_files::set_refused(
@@ -259,7 +315,7 @@ async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<O
 /// A run closes when every attempt is final or waits for a person. In the transaction of the file that answers the last
 /// one: after it nobody would look at the run again.
 async fn close_run(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut PgConnection,
     run_id: i64,
     file: &ResultFile,
     now: DateTime<Utc>,

@@ -24,9 +24,11 @@ pub mod ranges;
 pub mod rebuilds;
 pub mod request_files;
 pub mod result_files;
+pub mod results;
 pub mod run_decisions;
 pub mod runs;
 pub mod sealed_values;
+pub mod staging;
 pub mod year_turns;
 
 /// The migrations, in the binary.

@@ -58,8 +58,8 @@ pub const SEALED: [SealedTable; 6] = [
         rows_max: 1,
     },
     SealedTable {
-        name: "result_files",
-        key: &[("result_file_id", "bigint")],
+        name: "result_file_pieces",
+        key: &[("result_file_id", "bigint"), ("piece_no", "integer")],
         columns: &[("content", Holds::File)],
         rows_max: 1,
     },
@@ -75,7 +75,7 @@ pub struct SealedRow {
 impl SealedTable {
     /// Below every key.
     pub fn start(&self) -> Vec<String> {
-        let first = |kind: &str| if kind == "bigint" { "0".to_owned() } else { String::new() };
+        let first = |kind: &str| if kind == "text" { String::new() } else { "0".to_owned() };
         self.key.iter().map(|(_, kind)| first(kind)).collect()
     }
 

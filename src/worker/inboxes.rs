@@ -1,11 +1,12 @@
 //! Result files are found in the gateways' inboxes, and put aside when they are dealt with.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::report;
-use crate::gateway::Destination;
+use crate::gateway::Answers;
 use crate::stages::reconcile::{self, Outcome};
 use crate::stages::{Context, StageError};
 
@@ -27,7 +28,7 @@ impl Inboxes {
             self.resumed = true;
         }
         let mut seen = HashMap::new();
-        for from in ctx.settings.destinations() {
+        for from in ctx.settings.answerers() {
             let folder = ctx.settings.inbox(from);
             for (path, mark) in files(&folder)? {
                 if self.seen.get(&path) == Some(&mark) {
@@ -64,15 +65,15 @@ fn files(folder: &Path) -> Result<Found, StageError> {
     Ok(found)
 }
 
-async fn take(ctx: &Context, from: &dyn Destination, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
+async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
     if size > ctx.settings.results.file_max_bytes {
         let what = format!("{} has {size} bytes, more than results.file_max_bytes", path.display());
         return Err(StageError::Refused(what));
     }
     let later = |source| StageError::later(format!("reading {}", path.display()), source);
-    let bytes = std::fs::read(path).map_err(later)?;
+    let bytes = File::open(path).map_err(later)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let outcome = reconcile::reconcile(ctx, from, &name, &bytes).await?;
+    let outcome = reconcile::reconcile(ctx, from, &name, bytes).await?;
     let file = outcome.file();
     let (gateway, bank) = (from.gateway(), from.bank_code());
     tracing::info!(file = name, gateway, bank, outcome = outcome.as_str(), rows = file.rows, "result file");

@@ -313,7 +313,7 @@ async fn what_was_said_stays_as_it_was_said() {
     place.run().await;
     place.reconcile("r", &result_file("r", &[])).await;
     for (table, change) in [
-        ("result_files", "content = 'x'"),
+        ("result_file_pieces", "content = 'x'"),
         ("result_files", "sha256 = 'x'"),
         ("result_files", "file_name = 'x'"),
         ("amount_settings", "amount = 1"),

@@ -230,7 +230,7 @@ async fn rows_that_somebody_works_on_are_passed_over_and_come_afterwards() {
     let place = books().await;
     rotate(&place, Algorithm::Aes256Gcm);
     let mut tx = place.ctx.begin().await.unwrap();
-    sqlx::query("SELECT FROM result_files FOR UPDATE").execute(&mut *tx).await.unwrap();
+    sqlx::query("SELECT FROM result_file_pieces FOR UPDATE").execute(&mut *tx).await.unwrap();
     sqlx::query("SELECT FROM enrolments WHERE payer_id = 'P1' FOR UPDATE").execute(&mut *tx).await.unwrap();
     let ctx = place.other_worker();
     let reencrypting = tokio::spawn(async move { rekey::reencrypt(&ctx, |_| ()).await.unwrap() });
@@ -272,7 +272,7 @@ async fn evidence_changes_by_encrypting_it_anew_and_in_no_other_way() {
         ("quarantine", "raw"),
         ("quarantine", "headers"),
         ("request_files", "content"),
-        ("result_files", "content"),
+        ("result_file_pieces", "content"),
     ] {
         let sql = format!("UPDATE {table} SET {}", anew(column));
         let guard = match table {
@@ -284,7 +284,7 @@ async fn evidence_changes_by_encrypting_it_anew_and_in_no_other_way() {
             "messages" => "SELECT count(*) FROM messages",
             "quarantine" => "SELECT count(*) FROM quarantine",
             "request_files" => "SELECT count(*) FROM request_files",
-            _ => "SELECT count(*) FROM result_files",
+            _ => "SELECT count(*) FROM result_file_pieces",
         });
         assert_eq!(tried(&place, true, &sql).await, format!("{} rows", rows.await), "{sql}");
     }
@@ -445,7 +445,7 @@ async fn the_state_of_the_keys_is_printed_and_a_missing_one_is_a_failure() {
     pikou.document(&["ingest", file.to_str().unwrap()], 0).await;
     let status = pikou.document(&["keys", "status"], 0).await;
     let values = json!({"agreements.account_name": 0, "agreements.account_no": 0, "enrolments.id_number": 1, "enrolments.name": 1,
-        "messages.raw": 1, "quarantine.headers": 0, "quarantine.raw": 0, "request_files.content": 0, "result_files.content": 0});
+        "messages.raw": 1, "quarantine.headers": 0, "quarantine.raw": 0, "request_files.content": 0, "result_file_pieces.content": 0});
     let key = json!({"id": "k1", "algorithm": "sm4-gcm", "state": "current", "values": values, "total": 3});
     assert_eq!(status, json!({ "keys": [key] }));
     let refused = pikou.run(&["keys", "remove", "k1"]).await;

@@ -100,7 +100,9 @@ fn a_request_that_is_not_what_its_flag_or_its_totals_say_is_an_error() {
 #[test]
 fn every_bank_and_its_gateway_read_each_others_files() {
     use crate::domain::money::Money;
-    use crate::gateway::{BankGateway, Destination, ReadResult, RenderRequest, RequestHead, RequestItem, ResultRow};
+    use crate::gateway::result::FileEnds;
+    use crate::gateway::testing::ReadWhole;
+    use crate::gateway::{Answers, BankGateway, RenderRequest, RequestHead, RequestItem, ResultRow};
     let settings = toml::from_str(include_str!("../../../config/gateways/bank.toml")).unwrap();
     let gateway = BankGateway::from_settings(&settings).unwrap();
     let numbers: Vec<String> = (1..=500).map(|no| format!("P{no}")).collect();
@@ -123,7 +125,10 @@ fn every_bank_and_its_gateway_read_each_others_files() {
         let head = format.open(&bytes).unwrap();
         assert_eq!((head.count, head.success_count), (answer.rows, Some(answer.success)), "{bank_code}");
         assert_eq!(head.request_file_name.as_deref(), Some(&*rendered.file_name), "{bank_code}");
-        assert_eq!(gateway.bank_of_result(&bytes).unwrap().bank_code(), bank_code);
+        assert_eq!(
+            gateway.bank_of_result(&FileEnds::of(&mut std::io::Cursor::new(&bytes)).unwrap()).unwrap().bank_code(),
+            bank_code
+        );
         let read = format.rows(&bytes).filter(|row| matches!(row, ResultRow::Read { .. })).count();
         assert_eq!((answer.rows, read), (502, 502), "{bank_code}");
         // Neither takes the other's file, nor its own, for the one that it reads.
@@ -144,7 +149,8 @@ fn example(name: &str) -> String {
 #[test]
 fn the_examples_of_the_formats_page_are_what_everybody_reads_and_writes() {
     use crate::domain::money::Money;
-    use crate::gateway::{BankGateway, ReadResult, RenderRequest, RequestHead, RequestItem};
+    use crate::gateway::testing::ReadWhole;
+    use crate::gateway::{BankGateway, RenderRequest, RequestHead, RequestItem};
     let settings = toml::from_str(include_str!("../../../config/gateways/bank.toml")).unwrap();
     let gateway = BankGateway::from_settings(&settings).unwrap();
     let format = gateway.bank("102").unwrap();

@@ -1,6 +1,5 @@
 //! The result file (`…O.txt`) of UnionPay's batch deduction: bytes come in, typed rows go out. Called by stage
-//! `reconcile`, first [`ReadResult::open`], which reads the whole file once and refuses it or vouches for its totals,
-//! then [`ReadResult::rows`].
+//! `reconcile`, which has it read once, line by line; at its end it is refused, or its totals are vouched for.
 //!
 //! First line: version, total in fen, count, two reserved, total and count of the successes, two reserved. Second line:
 //! the titles, by which the columns are found. Then a row for each order of the request file. Which batch it is, and so
@@ -17,10 +16,12 @@ use crate::domain::money::Money;
 use crate::domain::outcome::OutcomeClass;
 use crate::gateway::control::{Control, Declared, Tally};
 use crate::gateway::field::Unit;
+use crate::gateway::lines::{Line, Lines};
+use crate::gateway::recognise::{self, BEGINNING_BYTES, Encoding};
 use crate::gateway::result::count;
 use crate::gateway::row::{BEIJING, amount, date, digits_of, plain};
-use crate::gateway::text::{COLUMNS_MAX, LINE_BYTES_MAX, Text, number, numbered_lines, without_return};
-use crate::gateway::{ReadResult, Refused, ResultHead, ResultRow, recognise};
+use crate::gateway::text::{COLUMNS_MAX, LINE_BYTES_MAX, Text, number};
+use crate::gateway::{Covers, ReadError, Refused, ResultHead, ResultRow};
 
 /// The one code of which it is certain that UnionPay counts it among the successes; of a success with a defect (A6),
 /// and of what it has not finished, it is not.
@@ -53,10 +54,11 @@ struct Columns {
     currency: Option<usize>,
 }
 
-struct Frame<'a> {
-    control: Control,
-    columns: Columns,
-    rows: &'a [u8],
+/// The rows so far; nothing is kept of them.
+#[derive(Default)]
+struct Rows {
+    tally: Tally,
+    misshapen: u64,
 }
 
 /// The number of the first row's line.
@@ -96,15 +98,48 @@ impl<'u> ResultName<'u> {
         self.file.text
     }
 
-    fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Refused> {
-        let (first, rest) = cut_line(bytes);
+    pub fn read(&self, lines: &mut Lines<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<ResultHead, ReadError> {
+        if let Some(refused) = recognise::not_lines(lines.beginning(BEGINNING_BYTES)?) {
+            return Err(refused.into());
+        }
+        let mut encoding = Encoding::of(self.text());
+        let (mut control, mut columns, mut rows) = (None, None, Rows::default());
+        while let Some(line) = lines.next_line()? {
+            encoding.check(line.no, line.bytes)?;
+            match (&control, &columns) {
+                (None, _) => control = Some(self.read_head(&line)?),
+                (Some(_), None) => columns = Some(Columns::of(line.bytes, self.text())?),
+                (Some(_), Some(columns)) => each(self.read_row(columns, &line, &mut rows)?),
+            }
+        }
+        encoding.end()?;
+        let (Some(control), Some(columns)) = (control, columns) else {
+            return Err(Refused::malformed(1, None, "the file is cut off: the titles are missing").into());
+        };
+        rows.check(&columns)?;
+        rows.tally.check(&control)?;
+        Ok(ResultHead {
+            bank_code: None,
+            business_date: None,
+            request_file_name: Some(self.file.name(self.batch_date, self.batch_no, 'I')),
+            count: rows.tally.all.count,
+            total: control.total.map_or(Money::ZERO, |total| total.value),
+            success_count: control.success_count.map(|count| count.value),
+            success_total: control.success_total.map(|total| total.value),
+            refund_count: None,
+            refund_total: None,
+            covers: Covers::Results,
+        })
+    }
+
+    fn read_head(&self, line: &Line<'_>) -> Result<Control, Refused> {
         let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        match self.text().split(first, &mut cells) {
+        match self.text().split(line.bytes, &mut cells) {
             HEAD_CELLS => {}
             REQUEST_HEAD_CELLS => {
                 return Err(Refused::wrong_file(1, None, "a request file of our own, not the answer to it"));
             }
-            REJECTION_CELLS if rest.is_empty() => return Err(rejection(cells[0])),
+            REJECTION_CELLS if line.is_last => return Err(rejection(cells[0])),
             found => {
                 return Err(Refused::malformed(1, None, format!("{HEAD_CELLS} columns expected, {found} found")));
             }
@@ -119,71 +154,56 @@ impl<'u> ResultName<'u> {
             let value = count(cells[place]).map(|value| declared(value, place));
             value.ok_or_else(|| Refused::malformed(1, Some(place as u64 + 1), "not a count"))
         };
-        let control = Control {
+        Ok(Control {
             total: Some(total(1)?),
             count: Some(counted(2)?),
             success_total: Some(total(5)?),
             success_count: Some(counted(6)?),
-        };
-        if rest.is_empty() {
-            return Err(Refused::malformed(1, None, "the file is cut off: the titles are missing"));
-        }
-        let (titles, rows) = cut_line(rest);
-        Ok(Frame { control, columns: Columns::of(titles, self.text())?, rows })
+        })
     }
 
-    /// Counts and sums the rows; nothing is kept of them.
-    fn tally(&self, frame: &Frame<'_>) -> Result<Tally, Refused> {
-        let columns = &frame.columns;
-        let ended = frame.rows.ends_with(b"\n");
-        if !ended && columns.reads(columns.count - 1) {
+    /// Counts a row, sums it up, and says what is in it.
+    fn read_row<'a>(&self, columns: &Columns, line: &Line<'a>, rows: &mut Rows) -> Result<ResultRow<'a>, Refused> {
+        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
+        let line_no = line.no;
+        if line.end.is_none() && columns.reads(columns.count - 1) {
             return Err(Refused::malformed(2, None, "without an end of the last line its last cell may be cut off"));
         }
-        let (mut tally, mut misshapen, mut last) = (Tally::default(), 0, None);
-        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        for (line_no, line) in numbered_lines(frame.rows, FIRST_ROW) {
-            let shaped = columns.shapes(line, self.text(), &mut cells);
-            last = Some((line_no, shaped));
-            if !shaped {
-                misshapen += 1;
-                tally.all.add(None);
-                tally.undecided.add(None);
-                continue;
+        let tally = &mut rows.tally;
+        if !columns.shapes(line.bytes, self.text(), &mut cells) {
+            if line.end.is_none() {
+                return Err(Refused::malformed(line_no, None, "the file is cut off in its last line"));
             }
-            let amount = amount(cells[columns.amount], Unit::Fen);
-            tally.all.add(amount);
-            let class = number(cells[columns.code]).and_then(|code| self.file.codes.meaning(code)).map(|m| m.class);
-            match class {
-                Some(OutcomeClass::Success) if cells[columns.code] == PLAIN_SUCCESS.as_bytes() => {
-                    tally.success.add(amount);
-                }
-                Some(OutcomeClass::Retryable | OutcomeClass::Final) => {}
-                Some(OutcomeClass::Success | OutcomeClass::Unknown) | None => tally.undecided.add(amount),
-            }
+            rows.misshapen += 1;
+            tally.all.add(None);
+            tally.undecided.add(None);
+            let reason = format!("not {} columns, or longer than {LINE_BYTES_MAX} bytes", columns.count);
+            return Ok(ResultRow::Unparsable { line_no, column: None, reason });
         }
-        if let (Some((line_no, false)), false) = (last, ended) {
-            return Err(Refused::malformed(line_no, None, "the file is cut off in its last line"));
+        let amount = amount(cells[columns.amount], Unit::Fen);
+        tally.all.add(amount);
+        let class = number(cells[columns.code]).and_then(|code| self.file.codes.meaning(code)).map(|m| m.class);
+        match class {
+            Some(OutcomeClass::Success) if cells[columns.code] == PLAIN_SUCCESS.as_bytes() => tally.success.add(amount),
+            Some(OutcomeClass::Retryable | OutcomeClass::Final) => {}
+            Some(OutcomeClass::Success | OutcomeClass::Unknown) | None => tally.undecided.add(amount),
         }
-        if misshapen == tally.all.count && misshapen > 1 {
-            let reason = format!("no row has the {} columns of the titles", columns.count);
-            return Err(Refused::malformed(FIRST_ROW, None, reason));
-        }
-        Ok(tally)
+        Ok(self.read_item(columns, line_no, &cells, amount).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
+            line_no,
+            column: Some(place as u64 + 1),
+            reason: reason.to_owned(),
+        }))
     }
 
-    fn read_row<'a>(
+    fn read_item<'a>(
         &self,
         columns: &Columns,
         line_no: u64,
-        line: &'a [u8],
-    ) -> Result<ResultRow<'a>, (Option<usize>, String)> {
-        let wrong = |place: usize, what: &str| (Some(place), what.to_owned());
-        let mut cells = [&[] as &[u8]; COLUMNS_MAX];
-        if !columns.shapes(line, self.text(), &mut cells) {
-            return Err((None, format!("not {} columns, or longer than {LINE_BYTES_MAX} bytes", columns.count)));
-        }
+        cells: &[&'a [u8]; COLUMNS_MAX],
+        amount: Option<Money>,
+    ) -> Result<ResultRow<'a>, (usize, &'static str)> {
+        let wrong = |place: usize, what: &'static str| (place, what);
         let order_no = number(cells[columns.order_no]).ok_or_else(|| wrong(columns.order_no, "not an order number"))?;
-        let amount = amount(cells[columns.amount], Unit::Fen);
         let amount = amount.ok_or_else(|| wrong(columns.amount, "not a sum of money in whole fen"))?;
         if let Some(place) = columns.currency.filter(|place| cells[*place] != CURRENCY.as_bytes()) {
             return Err(wrong(place, "another currency"));
@@ -227,36 +247,13 @@ impl<'u> ResultName<'u> {
     }
 }
 
-impl ReadResult for ResultName<'_> {
-    fn open(&self, bytes: &[u8]) -> Result<ResultHead, Refused> {
-        if let Some(refused) = recognise::not_lines(bytes).or_else(|| recognise::misencoded(bytes, self.text())) {
-            return Err(refused);
+impl Rows {
+    fn check(&self, columns: &Columns) -> Result<(), Refused> {
+        if self.misshapen == self.tally.all.count && self.misshapen > 1 {
+            let reason = format!("no row has the {} columns of the titles", columns.count);
+            return Err(Refused::malformed(FIRST_ROW, None, reason));
         }
-        let frame = self.frame(bytes)?;
-        let tally = self.tally(&frame)?;
-        let Control { count: _, total, success_count, success_total } = &frame.control;
-        tally.check(&frame.control)?;
-        Ok(ResultHead {
-            bank_code: None,
-            business_date: None,
-            request_file_name: Some(self.file.name(self.batch_date, self.batch_no, 'I')),
-            count: tally.all.count,
-            total: total.as_ref().map_or(Money::ZERO, |total| total.value),
-            success_count: success_count.as_ref().map(|count| count.value),
-            success_total: success_total.as_ref().map(|total| total.value),
-        })
-    }
-
-    fn rows<'a>(&'a self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = ResultRow<'a>> + Send + 'a> {
-        let Ok(frame) = self.frame(bytes) else { return Box::new(std::iter::empty()) };
-        let columns = frame.columns;
-        Box::new(numbered_lines(frame.rows, FIRST_ROW).map(move |(line_no, line)| {
-            self.read_row(&columns, line_no, line).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
-                line_no,
-                column: place.map(|place| place as u64 + 1),
-                reason,
-            })
-        }))
+        Ok(())
     }
 }
 
@@ -292,14 +289,6 @@ impl Columns {
     fn reads(&self, place: usize) -> bool {
         let needed = [self.code, self.txn_no, self.time, self.order_no, self.amount];
         needed.contains(&place) || self.currency == Some(place)
-    }
-}
-
-/// The first line, and what comes after it.
-fn cut_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => (without_return(&bytes[..end]), &bytes[end + 1..]),
-        None => (bytes, &[]),
     }
 }
 

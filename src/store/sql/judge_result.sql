@@ -1,22 +1,15 @@
--- Judges every staged line of a result file against the book: exactly one verdict a line. Runs under the gate.
--- $1 gateway   $2 bank code
+-- Judges a range of a result file's staged lines against the book: exactly one verdict a line. Runs under the gate.
+-- $1 gateway   $2 bank code   $3 the line before the first   $4 the last line
 -- Verdicts: settle, fail, unknown (applied); noted (applied without effect); repeated; or a discrepancy's kind.
 -- `doubt` marks the one line of an order by which its open attempt becomes unknown.
 CREATE TEMP TABLE judged ON COMMIT DROP AS
 WITH lines AS (
-    SELECT l.*,
-           row_number() OVER of_order AS nth,
-           -- The very same row again, wherever in the file.
-           row_number() OVER (PARTITION BY l.order_no, l.said, l.gateway_txn_no ORDER BY l.line_no) AS copy,
-           first_value(l.gateway_txn_no) OVER of_order AS first_txn_no,
-           -- Rows of one order that do not say the same: none of them is believed.
-           min(l.said) OVER (PARTITION BY l.order_no) IS DISTINCT FROM max(l.said) OVER (PARTITION BY l.order_no) AS conflicting,
-           -- One transaction number under two orders in this very file.
-           l.class = 'success' AND l.gateway_txn_no IS NOT NULL
-               AND min(l.order_no) OVER (PARTITION BY l.gateway_txn_no) <> max(l.order_no) OVER (PARTITION BY l.gateway_txn_no) AS txn_shared
-    FROM (SELECT r.*, CASE WHEN r.fault IS NULL THEN concat_ws('|', COALESCE(r.class, '?'), r.code, r.amount::text) END AS said
-          FROM result_lines r) l
-    WINDOW of_order AS (PARTITION BY l.order_no ORDER BY l.line_no)
+    SELECT l.line_no, l.order_no, l.amount, l.code, l.class, l.gateway_txn_no, to_timestamp(l.settled_epoch) AS settled_at, l.fault,
+           COALESCE(r.nth, 1) AS nth, COALESCE(r.copy, 1) AS copy,
+           CASE WHEN r.line_no IS NULL THEN l.gateway_txn_no ELSE r.first_txn_no END AS first_txn_no,
+           COALESCE(r.conflicting, false) AS conflicting, COALESCE(r.txn_shared, false) AS txn_shared
+    FROM result_lines l LEFT JOIN line_ranks r ON r.line_no = l.line_no
+    WHERE l.line_no > $3 AND l.line_no <= $4
 ), known AS (
     SELECT l.*, a.payer_id, a.run_id, a.declaration_no, a.amount AS ours, a.state AS attempt_state, a.withdrawal,
            -- Of the last event about the order: at least that of deduction.sent, whose row is not updated for it.
