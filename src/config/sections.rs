@@ -97,6 +97,8 @@ pub struct Events {
 pub struct Results {
     pub scan_seconds: u64,
     pub file_max_bytes: u64,
+    /// Lines that are booked in one transaction.
+    pub range_max: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -254,6 +256,7 @@ impl Tree {
         check.that((1..=1_000_000).contains(&self.run.range_max), "run.range_max", "must be 1 to 1000000");
         check.that((5..=3600).contains(&self.run.lease_seconds), "run.lease_seconds", "must be 5 to 3600");
         check.that(!self.events.source.is_empty(), "events.source", "must not be empty");
+        check.that((1..=1_000_000).contains(&self.results.range_max), "results.range_max", "must be 1 to 1000000");
         check.that((1..=3600).contains(&self.results.scan_seconds), "results.scan_seconds", "must be 1 to 3600");
         check.that(
             tracing_subscriber::EnvFilter::from_str(&self.log.level).is_ok(),

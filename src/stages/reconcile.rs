@@ -22,9 +22,6 @@ use crate::store::{attempts, gates, outbox, request_files, results, runs};
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
 
-/// Lines that are booked in one transaction, for which the intake waits.
-const RANGE_LINES: i64 = 50_000;
-
 /// Pieces of a file that is kept; more were never written.
 const PIECES_MAX: i32 = 1_000_000;
 
@@ -170,7 +167,7 @@ async fn book(
         if file.state == "applied" {
             return Ok(Outcome::Repeated(file));
         }
-        let through = last_line.min(file.booked_through + RANGE_LINES);
+        let through = last_line.min(file.booked_through + ctx.settings.results.range_max);
         file = book_range(ctx, &mut tx, &file, through, last_line).await?;
         crash_point("reconcile: before commit");
         tx.commit().await?;

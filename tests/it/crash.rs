@@ -21,7 +21,7 @@ enum Step {
 
 /// Where it dies, in which command, and how often in a row: a place that is passed for each range or file is passed
 /// once more by each life.
-const PLACES: [(&str, Step, usize); 20] = [
+const PLACES: [(&str, Step, usize); 21] = [
     ("intake: before commit", Step::Ingest, 1),
     ("intake: after commit", Step::Ingest, 2),
     ("plan: run made", Step::Run, 1),
@@ -39,6 +39,7 @@ const PLACES: [(&str, Step, usize); 20] = [
     ("deliver: before commit", Step::Run, 1),
     ("reconcile: kept", Step::Reconcile, 1),
     ("reconcile: before commit", Step::Reconcile, 1),
+    ("reconcile: range booked", Step::Reconcile, 2),
     ("reconcile: applied", Step::Reconcile, 1),
     ("publish: confirmed", Step::Run, 2),
     ("publish: marked", Step::Run, 1),
@@ -75,6 +76,7 @@ async fn place() -> Pikou {
     Pikou::new(&[
         ("PIKOU__INTAKE__BATCH_MAX", "8"),
         ("PIKOU__RUN__RANGE_MAX", "2"),
+        ("PIKOU__RESULTS__RANGE_MAX", "3"),
         ("PIKOU__RUN__LEASE_SECONDS", "5"),
         ("PIKOU__GATEWAYS__BANK__ITEMS_MAX", "2"),
         ("PIKOU__LOG__LEVEL", "warn"),
