@@ -5,11 +5,13 @@
 //!
 //! `cargo bench --bench throughput [-- intake plan seal reconcile publish] [--json]`, with `PIKOU_BENCH_PAYERS`
 //! (default 50000; a run needs no messages, so a million is quick) in `PIKOU_BENCH_ROUNDS` (default 3), `PIKOU_BENCH_BATCH` (default 500) at a time. With `PIKOU_BENCH_INTAKE` set, a message at a time comes in
-//! while a run is planned and sealed, and the longest wait is told. The database is pikou's own embedded one; `intake` and
+//! while a run is planned and sealed, and the longest wait is told. The database is pikou's own embedded one, or an
+//! empty one of yours in `PIKOU_BENCH_DATABASE_URL`; `intake` and
 //! `publish` want a broker in `PIKOU_TEST_AMQP_URL`.
 
 mod bare;
 mod book;
+mod finished;
 mod intake;
 mod knocking;
 mod loops;
@@ -51,6 +53,9 @@ async fn main() -> Outcome<()> {
     let broker = std::env::var("PIKOU_TEST_AMQP_URL").ok();
     if let Some(url) = &broker {
         environment.push(("PIKOU__BROKER__URL".to_owned(), url.clone()));
+    }
+    if let Ok(url) = std::env::var("PIKOU_BENCH_DATABASE_URL") {
+        environment.push(("PIKOU__DATABASE__URL".to_owned(), url));
     }
     let settings = config::load(None, environment.into_iter())?;
     let app = App::open(settings, Clock::Fixed(morning())).await?;

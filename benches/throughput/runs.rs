@@ -12,6 +12,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPoolCopyExt;
 
 use crate::Outcome;
+use crate::finished;
 use crate::knocking::Knocking;
 use crate::table::{Measured, Turn, forget_peak, peak_rss_mib};
 
@@ -50,6 +51,7 @@ pub async fn measure(ctx: &Context) -> Outcome<Vec<Measured>> {
     let (outbox, inbox) =
         (settings.data_folder.join(settings.bank.outbox()), settings.data_folder.join(settings.bank.inbox()));
     let answers = Bank::new(&outbox, &inbox, 1).answer_all(morning() + chrono::Duration::hours(25))?;
+    forget_peak();
     let clock = Instant::now();
     for answer in &answers {
         let code = answer.path.parent().and_then(|folder| folder.file_name()?.to_str()).ok_or("a bank's folder")?;
@@ -57,16 +59,11 @@ pub async fn measure(ctx: &Context) -> Outcome<Vec<Measured>> {
         reconcile::reconcile(ctx, bank, "answer", std::fs::File::open(&answer.path)?).await?;
     }
     let took = clock.elapsed().as_secs_f64();
-    let limit = timed(
-        ctx,
-        &[
-            "CREATE TABLE bench_settlements AS SELECT * FROM settlements",
-            "CREATE TABLE bench_outcomes AS SELECT * FROM attempt_outcomes",
-        ],
-    )
-    .await?;
+    let seen = peak_rss_mib();
+    let limit = finished::copied(ctx).await?;
     let rows = answers.iter().map(|answer| answer.rows as usize).sum();
-    let reconciled = Turn::one(rows, took, "the same rows into tables without a key", limit);
+    let reconciled = Turn::one(rows, took, "COPY of the finished rows, with keys", limit);
+    let reconciled = Turn { peak_rss_mib: seen, ..reconciled };
     let stage = |stage, turn| Measured { stage, turns: vec![turn] };
     Ok(vec![stage("plan", planned), stage("seal", sealed), stage("reconcile", reconciled)])
 }
@@ -108,12 +105,4 @@ async fn copied(ctx: &Context, run_id: i64) -> Outcome<f64> {
         return Err("nothing was copied".into());
     }
     Ok(seconds)
-}
-
-async fn timed(ctx: &Context, statements: &[&'static str]) -> Outcome<f64> {
-    let clock = Instant::now();
-    for statement in statements {
-        sqlx::raw_sql(*statement).execute(&ctx.pool).await?;
-    }
-    Ok(clock.elapsed().as_secs_f64())
 }

@@ -203,11 +203,12 @@ async fn book_range(
     } else {
         let file = result_files::set_applied(tx, file, &booked, now).await?;
         events.push(result_file_event(EventType::ResultFileApplied, &file, now));
+        // Whichever run the file was about, in this range or an earlier one.
+        for run_id in runs::settling(tx, &file.gateway, &file.bank_code).await? {
+            events.extend(close_run(tx, run_id, &file, now).await?);
+        }
         file
     };
-    for run_id in run_ids {
-        events.extend(close_run(tx, run_id, &file, now).await?);
-    }
     outbox::append(tx, &ctx.settings.events.source, now, &events).await?;
     Ok(file)
 }

@@ -298,6 +298,19 @@ pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc
     .await
 }
 
+/// Runs that a bank has begun to answer and that are not closed.
+pub async fn settling(tx: &mut PgConnection, gateway: &str, bank_code: &str) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT run_id FROM runs r
+         WHERE state = 'settling' AND EXISTS (SELECT FROM run_lanes n WHERE n.run_id = r.run_id AND n.gateway = $1 AND n.bank_code = $2)
+         ORDER BY run_id",
+    )
+    .bind(gateway)
+    .bind(bank_code)
+    .fetch_all(tx)
+    .await
+}
+
 /// Runs, newest first; all states, or one.
 pub async fn list(connection: &mut PgConnection, state: Option<&str>, limit: i64) -> sqlx::Result<Vec<Run>> {
     sqlx::query_as("SELECT * FROM runs WHERE $1::text IS NULL OR state = $1 ORDER BY run_id DESC LIMIT $2")

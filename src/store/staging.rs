@@ -161,7 +161,12 @@ impl Staging<'_> {
 /// Looks at the file as a whole: which of its lines are about an order or a transaction that another line is about too.
 /// They are few, and the rest need not be ranked.
 pub async fn rank(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::raw_sql(include_str!("sql/rank_lines.sql")).execute(connection).await.map(drop)
+    let (before, after) = (
+        "SET default_statistics_target = 10; SET work_mem = '64MB';",
+        "RESET default_statistics_target; RESET work_mem",
+    );
+    let ranked = include_str!("sql/rank_lines.sql");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{before} {ranked} {after}"))).execute(connection).await.map(drop)
 }
 
 /// Nothing is left of the staged lines.

@@ -428,3 +428,28 @@ async fn the_words_of_the_database_are_those_of_the_rule_book() {
         assert_eq!(words(&place, table, column).await, of_the_rule_book, "{table}.{column}");
     }
 }
+
+#[tokio::test]
+async fn a_void_that_leaves_a_planned_deduction_is_not_committed_and_one_after_the_seal_is() {
+    let place = Place::new().await;
+    let messages: Vec<_> = ["P1", "P2"].iter().flat_map(|payer| ready(payer, "1500.00")).collect();
+    place.take(&messages).await;
+    let lease = place.plan().await;
+    let voided = "UPDATE amount_settings SET state = 'voided' WHERE payer_id = 'P1'";
+    // By itself a transaction of its own: the guard is asked at its commit.
+    let refused = sqlx::raw_sql(voided).execute(&place.ctx.pool).await.unwrap_err();
+    let refused = refused.into_database_error().unwrap();
+    assert_eq!(refused.constraint(), Some("nothing_voided_is_planned"));
+    let withdrawn = "UPDATE attempts SET state = 'withdrawn', withdrawal = 'voided' WHERE payer_id = 'P1'";
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{voided}; {withdrawn}"))).execute(&place.ctx.pool).await.unwrap();
+    place.seal(lease).await;
+    sqlx::raw_sql("UPDATE amount_settings SET state = 'voided' WHERE payer_id = 'P2'")
+        .execute(&place.ctx.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        place.texts("SELECT payer_id || ' ' || state FROM amount_settings ORDER BY 1").await,
+        ["P1 voided", "P2 voided"]
+    );
+    assert_eq!(place.attempts().await, ["P1 withdrawn voided", "P2 planned"]);
+}
