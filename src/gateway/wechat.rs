@@ -74,12 +74,7 @@ impl WechatBills {
             note(&mut mistakes, "bill.merchant_ids", twice, format_args!("'{id}' is there twice"));
         }
         let within = (1..=UNPACKED_BYTES_LIMIT).contains(&settings.unpacked_max_bytes);
-        note(
-            &mut mistakes,
-            "bill.unpacked_max_bytes",
-            !within,
-            format_args!("must be 1 to {UNPACKED_BYTES_LIMIT}"),
-        );
+        note(&mut mistakes, "bill.unpacked_max_bytes", !within, format_args!("must be 1 to {UNPACKED_BYTES_LIMIT}"));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }

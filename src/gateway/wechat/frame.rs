@@ -189,12 +189,7 @@ impl Reading {
         let money = |fen: i128| {
             Money::from_fen(fen).map_err(|_| Refused::malformed(line_no, None, "a total that no bill comes to"))
         };
-        Ok(Bill {
-            rows,
-            is_whole,
-            total: money(total)?,
-            refund_total: refund_total.map(money).transpose()?,
-        })
+        Ok(Bill { rows, is_whole, total: money(total)?, refund_total: refund_total.map(money).transpose()? })
     }
 }
 

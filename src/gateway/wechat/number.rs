@@ -120,7 +120,8 @@ mod tests {
     fn a_time_has_all_its_digits() {
         let read = |text: &str| time(text.as_bytes()).map(|(day, at)| format!("{day} {at}"));
         assert_eq!(read("2026-04-16 07:01:46"), Some("2026-04-16 2026-04-15 23:01:46 UTC".to_owned()));
-        for text in ["2026-04-16", "2026/04/16 09:01:46", "2026-04-16 24:00:00", "2026-02-30 00:00:00", "2026-4-16 9:01:46"]
+        for text in
+            ["2026-04-16", "2026/04/16 09:01:46", "2026-04-16 24:00:00", "2026-02-30 00:00:00", "2026-4-16 9:01:46"]
         {
             assert_eq!(read(text), None, "{text}");
         }

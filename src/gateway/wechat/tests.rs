@@ -30,11 +30,9 @@ fn told_row(row: ResultRow<'_>) -> String {
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     let time = |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or("-".to_owned(), |at| at.to_rfc3339());
     match row {
-        ResultRow::Read { line_no, order_no, amount, code, reason, gateway_txn_no, settled_at } => format!(
-            "{line_no} {order_no} {amount} {code}{reason} {} {}",
-            or_dash(gateway_txn_no),
-            time(settled_at)
-        ),
+        ResultRow::Read { line_no, order_no, amount, code, reason, gateway_txn_no, settled_at } => {
+            format!("{line_no} {order_no} {amount} {code}{reason} {} {}", or_dash(gateway_txn_no), time(settled_at))
+        }
         ResultRow::Refund { line_no, order_no, gateway_txn_no, refund_no, amount, state, refunded_at } => format!(
             "{line_no} refund {refund_no} of {order_no} {} {amount} {state:?} {}",
             or_dash(gateway_txn_no),
@@ -259,9 +257,8 @@ fn fifty() -> Vec<u8> {
 
 #[test]
 fn a_file_that_is_cut_off_anywhere_is_refused_or_says_the_same() {
-    let mut cases: Vec<_> = ["refund-bill", "old-all-with-24-columns", "fund-flow-with-full-width-units", "empty-day"]
-        .map(fixture)
-        .into();
+    let mut cases: Vec<_> =
+        ["refund-bill", "old-all-with-24-columns", "fund-flow-with-full-width-units", "empty-day"].map(fixture).into();
     cases.push(("2026-04-16.csv".to_owned(), fifty()));
     for (name, bytes) in cases {
         let whole = told(&name, &bytes);

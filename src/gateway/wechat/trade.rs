@@ -23,8 +23,7 @@ const PAYMENTS: Sums = &[
     ("手续费总金额", "手续费", Measure::Fees),
 ];
 /// The first is that of the refunds as they were asked for.
-const REFUNDS: Sums =
-    &[("申请退款总金额", "申请退款金额", Measure::Fen), ("退款总金额", "退款金额", Measure::Fen)];
+const REFUNDS: Sums = &[("申请退款总金额", "申请退款金额", Measure::Fen), ("退款总金额", "退款金额", Measure::Fen)];
 const OLD_PAYMENTS: Sums = &[("总交易额", "总金额", Measure::Fen), ("手续费总金额", "手续费", Measure::Fees)];
 const OLD_REFUNDS: Sums = &[("总退款金额", "退款金额", Measure::Fen)];
 
@@ -163,9 +162,7 @@ impl Trade {
         };
         let refund_no = Fault::unless_scientific(cells, refund.refund_no, numbered, "not a refund's number")?;
         let refunded_at = match refund.refunded_at {
-            Some(place) if !cells[place].is_empty() => {
-                Some(time(cells[place]).ok_or(Fault::Row(place, NOT_A_TIME))?.1)
-            }
+            Some(place) if !cells[place].is_empty() => Some(time(cells[place]).ok_or(Fault::Row(place, NOT_A_TIME))?.1),
             Some(_) | None => None,
         };
         Ok(ResultRow::Refund {

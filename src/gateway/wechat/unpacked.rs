@@ -28,11 +28,8 @@ impl<'f> Unpacked<'f> {
         let mut beginning = Vec::with_capacity(GZIP.len());
         (&mut *bytes).take(GZIP.len() as u64).read_to_end(&mut beginning).map_err(ReadError::Disk)?;
         bytes.rewind().map_err(ReadError::Disk)?;
-        let source = if beginning == GZIP {
-            Source::Gzip(Box::new(MultiGzDecoder::new(bytes)))
-        } else {
-            Source::Plain(bytes)
-        };
+        let source =
+            if beginning == GZIP { Source::Gzip(Box::new(MultiGzDecoder::new(bytes))) } else { Source::Plain(bytes) };
         Ok(Unpacked { source, sha1: hashed.then(Sha1::new), left_bytes: max_bytes, is_too_large: false })
     }
 
