@@ -13,7 +13,9 @@ use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
-use crate::gateway::{BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, code_table};
+use crate::gateway::{
+    BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, WechatBills, WechatSettings, code_table,
+};
 
 /// The whole tree.
 #[derive(Debug, Clone, Deserialize)]
@@ -187,7 +189,7 @@ pub(super) struct RuleSection {
 struct Gateways {
     bank: BankSettings,
     alipay: OnlineSettings,
-    wechat_pay: OnlineSettings,
+    wechat_pay: WechatSettings,
     unionpay: UnionpaySettings,
 }
 
@@ -290,6 +292,12 @@ impl Tree {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
             None
         });
+        let of_wechat = codes.get(&Gateway::WechatPay).cloned().unwrap_or_default();
+        let wechat = WechatBills::from_settings(&self.gateways.wechat_pay.bill, of_wechat);
+        let wechat = wechat.unwrap_or_else(|wrong| {
+            mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.wechat_pay.{mistake}")));
+            None
+        });
         let bank = match BankGateway::from_settings(&self.gateways.bank) {
             Ok(bank) => Some(bank),
             Err(of_bank) => {
@@ -317,6 +325,7 @@ impl Tree {
             calendar,
             bank,
             unionpay,
+            wechat,
             codes,
             channels,
             in_force,

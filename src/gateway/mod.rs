@@ -6,7 +6,7 @@
 //! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
 //! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch, with what it
-//! shares with the banks' files in `text`, `row` and `control`.
+//! shares with the banks' files in `text`, `row` and `control`. [`wechat`] reads WeChat Pay's bills.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,13 +34,15 @@ pub mod settings;
 pub(crate) mod testing;
 pub mod text;
 pub mod unionpay;
+pub mod wechat;
 pub mod width;
 
 pub use bank::{BankFile, BankGateway, code_table};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
-pub use settings::{BankSettings, OnlineSettings, UnionpaySettings};
+pub use settings::{BankSettings, OnlineSettings, UnionpaySettings, WechatSettings};
 pub use unionpay::UnionpayFile;
+pub use wechat::WechatBills;
 
 /// Who answers: a bank with its result files, a gateway with its bills.
 pub trait Answers: Send + Sync {

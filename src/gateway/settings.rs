@@ -71,6 +71,24 @@ pub struct OnlineSettings {
     pub codes: BTreeMap<String, CodeSettings>,
 }
 
+/// What is configured of WeChat Pay: the codes of both ways, and the bills.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WechatSettings {
+    pub bill: WechatBillSettings,
+    pub codes: BTreeMap<String, CodeSettings>,
+}
+
+/// WeChat Pay's bills.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WechatBillSettings {
+    pub inbox: PathBuf,
+    /// Empty: no bills are taken.
+    pub merchant_ids: Vec<String>,
+    pub unpacked_max_bytes: u64,
+}
+
 /// What is configured of UnionPay: the codes of both ways, and the batch.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
