@@ -13,7 +13,9 @@ use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
-use crate::gateway::{BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, code_table};
+use crate::gateway::{
+    AlipayBills, AlipaySettings, BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, code_table,
+};
 
 /// The whole tree.
 #[derive(Debug, Clone, Deserialize)]
@@ -186,7 +188,7 @@ pub(super) struct RuleSection {
 #[serde(deny_unknown_fields)]
 struct Gateways {
     bank: BankSettings,
-    alipay: OnlineSettings,
+    alipay: AlipaySettings,
     wechat_pay: OnlineSettings,
     unionpay: UnionpaySettings,
 }
@@ -290,6 +292,11 @@ impl Tree {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
             None
         });
+        let of_alipay = codes.get(&Gateway::Alipay).cloned().unwrap_or_default();
+        let alipay = AlipayBills::from_settings(&self.gateways.alipay.bill, of_alipay).unwrap_or_else(|wrong| {
+            mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.alipay.{mistake}")));
+            None
+        });
         let bank = match BankGateway::from_settings(&self.gateways.bank) {
             Ok(bank) => Some(bank),
             Err(of_bank) => {
@@ -317,6 +324,7 @@ impl Tree {
             calendar,
             bank,
             unionpay,
+            alipay,
             codes,
             channels,
             in_force,

@@ -23,12 +23,10 @@ use super::cell::trimmed;
 use super::{foreign, is_account};
 use crate::gateway::lines::{Line, Lines};
 use crate::gateway::text::{COLUMNS_MAX, Charset, LINE_BYTES_MAX, LineEnd, Separator, Text};
-use crate::gateway::{ReadError, Refused, recognise};
+use crate::gateway::recognise::{self, BEGINNING_BYTES};
+use crate::gateway::{ReadError, Refused};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// How much of a file is looked at to see whether it is text at all.
-const BEGINNING_BYTES: usize = 1024;
 
 /// The most lines below the table.
 const FOOT_LINES_MAX: usize = 16;

@@ -8,7 +8,6 @@ use super::cell::{Signed, resaved, signed};
 use super::frame::{Row, Table};
 use super::totals::{Account, INCOME_AND_EXPENSE, Tally, differ};
 use crate::domain::money::Money;
-use crate::gateway::control::Sum;
 use crate::gateway::text::{COLUMNS_MAX, LINE_BYTES_MAX, number};
 use crate::gateway::{Covers, Direction, ReadError, Refused, ResultHead, ResultRow};
 
