@@ -22,8 +22,8 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use super::cell::trimmed;
 use super::{foreign, is_account};
 use crate::gateway::lines::{Line, Lines};
-use crate::gateway::text::{COLUMNS_MAX, Charset, LINE_BYTES_MAX, LineEnd, Separator, Text};
 use crate::gateway::recognise::{self, BEGINNING_BYTES};
+use crate::gateway::text::{COLUMNS_MAX, Charset, LINE_BYTES_MAX, LineEnd, Separator, Text};
 use crate::gateway::{ReadError, Refused};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

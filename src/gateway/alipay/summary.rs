@@ -90,22 +90,26 @@ impl Summary {
             }
         }
         let declared = detail.declared.map(|side| side.sum.fen());
-        let (sums, found) = match self.sums {
-            Sums::Ledger(sums) => (sums, [Some(declared[0]), Some(declared[1])]),
-            Sums::Trade { ordered, received } => {
-                let net = |sum: Money, [payments, refunds]: [i128; 2]| {
-                    if sum.fen() == payments { payments } else { payments - refunds }
-                };
-                let of_orders = detail.ordered.map(|sides| net(ordered, sides).abs());
-                ([ordered, received], [of_orders, Some(net(received, declared).abs())])
+        match self.sums {
+            Sums::Ledger([income, expense]) => {
+                self.compare_sum(income, &[declared[0]])?;
+                self.compare_sum(expense, &[declared[1]])
             }
-        };
-        for (own, found) in sums.into_iter().zip(found) {
-            let Some(found) = found.filter(|found| *found != own.fen()) else { continue };
-            let reason = format!("{own} yuan in the summary, the detail comes to {}", yuan(found));
-            return Err(differ(self.line_no, reason));
+            Sums::Trade { ordered, received } => {
+                let with_and_without = |[payments, refunds]: [i128; 2]| [payments, (payments - refunds).abs()];
+                self.compare_sum(received, &with_and_without(declared))?;
+                detail.ordered.map_or(Ok(()), |sides| self.compare_sum(ordered, &with_and_without(sides)))
+            }
         }
-        Ok(())
+    }
+
+    /// A sum of the summary is one of those that the detail comes to.
+    fn compare_sum(&self, own: Money, found_fen: &[i128]) -> Result<(), Refused> {
+        if found_fen.contains(&own.fen()) {
+            return Ok(());
+        }
+        let found = found_fen.iter().map(|fen| yuan(*fen)).collect::<Vec<String>>().join(" or ");
+        Err(differ(self.line_no, format!("{own} yuan in the summary, the detail comes to {found}")))
     }
 }
 

@@ -43,9 +43,11 @@ type Unreadable = (usize, &'static str);
 pub(super) fn read(mut table: Table<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<Account, ReadError> {
     let columns = Columns::of(&table)?;
     let (mut received, mut ordered, mut misshapen) = (Tally::default(), Tally::default(), 0);
+    let mut all_read = true;
     while let Some(Row { line_no, cells }) = table.next_row()? {
         let Some(cells) = cells else {
             misshapen += 1;
+            all_read = false;
             received.add(None, None);
             ordered.add(None, None);
             let reason = format!("not {} columns, or longer than {LINE_BYTES_MAX} bytes", columns.count);
@@ -59,10 +61,9 @@ pub(super) fn read(mut table: Table<'_>, each: &mut dyn FnMut(ResultRow<'_>)) ->
         received.add(side, columns.sum(side, cells[columns.received]));
         ordered.add(side, columns.sum(side, cells[columns.amount]));
         let word = columns.word(side, cells[columns.business_type]);
-        each(columns.row(line_no, side, &word, &cells).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
-            line_no,
-            column: Some(place as u64 + 1),
-            reason: reason.to_owned(),
+        each(columns.row(line_no, side, &word, &cells).unwrap_or_else(|(place, reason)| {
+            all_read = false;
+            ResultRow::Unparsable { line_no, column: Some(place as u64 + 1), reason: reason.to_owned() }
         }));
     }
     let frame = table.frame.clone();
@@ -72,7 +73,9 @@ pub(super) fn read(mut table: Table<'_>, each: &mut dyn FnMut(ResultRow<'_>)) ->
         return Err(Refused::malformed(6, None, reason).into());
     }
     let declared = received.check(&PAYMENTS_AND_REFUNDS, &foot)?;
-    let head = head(&frame, &foot, &ordered)?;
+    // A row that cannot be read may be any order's: then absence says nothing.
+    let covers = if all_read { covers(&frame, &foot) } else { Covers::Nothing };
+    let head = head(&frame, &foot, &ordered, covers)?;
     let is_whole = received.is_whole() && ordered.is_whole();
     let ordered = is_whole.then(|| ordered.sides.map(|side| side.fen));
     Ok(Account { head, frame, sides: &PAYMENTS_AND_REFUNDS, declared, ordered })
@@ -162,7 +165,7 @@ impl Columns {
 }
 
 /// What the file says of itself, once its rows are those that its foot declares.
-fn head(frame: &Frame, foot: &Foot, ordered: &Tally) -> Result<ResultHead, Refused> {
+fn head(frame: &Frame, foot: &Foot, ordered: &Tally, covers: Covers) -> Result<ResultHead, Refused> {
     let [payments, refunds] = ordered.sides;
     let money = |fen| {
         let too_large = || Refused::malformed(foot.line_no, None, "the rows come to more than any sum of money");
@@ -178,7 +181,7 @@ fn head(frame: &Frame, foot: &Foot, ordered: &Tally) -> Result<ResultHead, Refus
         success_total: Some(money(payments.fen)?),
         refund_count: Some(refunds.count),
         refund_total: Some(money(refunds.fen)?),
-        covers: covers(frame, foot),
+        covers,
     })
 }
 
