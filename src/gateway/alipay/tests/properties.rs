@@ -93,8 +93,9 @@ fn expected(trades: &[Trade]) -> Vec<String> {
     let row = |(line_no, trade): (usize, &Trade)| {
         let Trade { no, is_refund, fen, second, .. } = trade;
         let (txn_no, amount) = (format!("2026041622{no:018}"), yuan(*fen));
-        let noon = chrono::DateTime::parse_from_rfc3339(&format!("2026-04-16T{}+08:00", time(*second))).unwrap();
-        let at = noon.to_utc().to_rfc3339();
+        let completed_at =
+            chrono::DateTime::parse_from_rfc3339(&format!("2026-04-16T{}+08:00", time(*second))).unwrap();
+        let at = completed_at.to_utc().to_rfc3339();
         match is_refund {
             true => format!("{line_no} Succeeded R{no} of PK{no:08} {amount} {txn_no} {at}"),
             false => format!("{line_no} 交易 PK{no:08} {amount} {txn_no} {at}"),
