@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::io::{self, Read, SeekFrom};
 
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::text::Charset;
 use super::{FileBytes, ReadError, Refused};
@@ -102,6 +102,7 @@ fn member(
     let raw_name = entry.name_raw().to_vec();
     let (size_bytes, packed_bytes) = (entry.size(), entry.compressed_size());
     let (is_encrypted, is_symlink) = (entry.encrypted(), entry.is_symlink());
+    let is_readable = matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated);
     let of_member = |reason: &str| malformed(&format!("member {} of the archive {reason}", place + 1));
     let path = text_of(&raw_name).ok_or_else(|| of_member("has a name that is neither UTF-8 nor GBK"))?;
     if let Some(trick) = trick(&path) {
@@ -109,6 +110,9 @@ fn member(
     }
     if is_encrypted {
         return Err(of_member("is encrypted"));
+    }
+    if !is_readable {
+        return Err(of_member("is packed by another method than DEFLATE"));
     }
     if is_symlink {
         return Err(of_member("is a link"));
@@ -191,7 +195,6 @@ fn refused(error: ZipError) -> ReadError {
             }
             _ => ReadError::Disk(error),
         },
-        ZipError::CompressionMethodNotSupported(_) => malformed("a member of the archive is not packed by DEFLATE"),
         ZipError::UnsupportedArchive(_) => malformed("a kind of zip archive that is not read here"),
         // Its own list may grow.
         _ => malformed("the archive is damaged or cut off"),

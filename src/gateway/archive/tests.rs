@@ -121,6 +121,15 @@ fn content_that_is_not_what_the_directory_says_is_an_error_of_the_stream() {
 }
 
 #[test]
+fn a_member_packed_in_another_way_is_refused() {
+    let mut bytes = Zipped::default().with("a", "1").bytes();
+    let entry = memchr::memmem::find(&bytes, b"PK\x01\x02").unwrap();
+    bytes[entry + 10] = 12;
+    let reason = "malformed, line 1: member 1 of the archive is packed by another method than DEFLATE";
+    assert_eq!(refusal(&bytes), reason);
+}
+
+#[test]
 fn members_that_share_their_bytes_are_refused() {
     let mut bytes = Zipped::default().with("a", "same").with("b", "same").bytes();
     // Where the second member begins stands before its name of one byte, the last of the directory.
