@@ -262,7 +262,8 @@ fn keys_of(prefix: &str, text: &str) -> BTreeMap<String, bool> {
             comments.push('\n');
             above = true;
         } else if let Some(name) = line.strip_prefix('[') {
-            section = format!("{}.", name.trim_end_matches(']'));
+            // A key in Chinese stands in quotes.
+            section = format!("{}.", name.trim_end_matches(']').replace('"', ""));
         } else if line.starts_with(' ') || line == "]" {
             // Within a list.
         } else if let Some((key, _)) = line.split_once(" = ") {

@@ -17,7 +17,7 @@ use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
 use crate::domain::threshold::Thresholds;
-use crate::gateway::{Answers, BankGateway, Destination, UnionpayFile, WechatBills};
+use crate::gateway::{AlipayBills, Answers, BankGateway, Destination, UnionpayFile, WechatBills};
 use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, shipped_keys};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub bank: BankGateway,
     /// UnionPay's batch, where a merchant is configured.
     pub unionpay: Option<UnionpayFile>,
+    /// Alipay's bills, where an account is configured.
+    pub alipay: Option<AlipayBills>,
     /// WeChat Pay's bills, where a merchant is configured.
     pub wechat: Option<WechatBills>,
     /// Of the gateways that payers pay through online.
@@ -99,7 +101,10 @@ impl Settings {
     /// Everybody whose result files are taken.
     pub fn answerers(&self) -> impl Iterator<Item = &dyn Answers> {
         let banks = self.bank.banks().map(|bank| bank as &dyn Answers);
-        banks.chain(self.unionpay.iter().map(|unionpay| unionpay as &dyn Answers))
+        let unionpay = self.unionpay.iter().map(|unionpay| unionpay as &dyn Answers);
+        let alipay = self.alipay.iter().map(|alipay| alipay as &dyn Answers);
+        let wechat = self.wechat.iter().map(|wechat| wechat as &dyn Answers);
+        banks.chain(unionpay).chain(alipay).chain(wechat)
     }
 
     /// Whose file it is, of a gateway that may have several kinds told apart by their names.

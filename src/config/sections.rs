@@ -14,7 +14,8 @@ use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
 use crate::gateway::{
-    BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, WechatBills, WechatSettings, code_table,
+    AlipayBills, AlipaySettings, BankGateway, BankSettings, UnionpayFile, UnionpaySettings, WechatBills,
+    WechatSettings, code_table,
 };
 
 /// The whole tree.
@@ -188,7 +189,7 @@ pub(super) struct RuleSection {
 #[serde(deny_unknown_fields)]
 struct Gateways {
     bank: BankSettings,
-    alipay: OnlineSettings,
+    alipay: AlipaySettings,
     wechat_pay: WechatSettings,
     unionpay: UnionpaySettings,
 }
@@ -292,6 +293,11 @@ impl Tree {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
             None
         });
+        let of_alipay = codes.get(&Gateway::Alipay).cloned().unwrap_or_default();
+        let alipay = AlipayBills::from_settings(&self.gateways.alipay.bill, of_alipay).unwrap_or_else(|wrong| {
+            mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.alipay.{mistake}")));
+            None
+        });
         let of_wechat = codes.get(&Gateway::WechatPay).cloned().unwrap_or_default();
         let wechat = WechatBills::from_settings(&self.gateways.wechat_pay.bill, of_wechat);
         let wechat = wechat.unwrap_or_else(|wrong| {
@@ -325,6 +331,7 @@ impl Tree {
             calendar,
             bank,
             unionpay,
+            alipay,
             wechat,
             codes,
             channels,

@@ -6,7 +6,8 @@
 //! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
 //! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch, with what it
-//! shares with the banks' files in `text`, `row` and `control`. [`wechat`] reads WeChat Pay's bills.
+//! shares with the banks' files in `text`, `row` and `control`. [`wechat`] and [`alipay`] read bills of online payments,
+//! packed or not, [`archive`] what they are packed in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +19,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::domain::money::Money;
 use crate::domain::outcome::CodeTable;
 
+pub mod alipay;
+pub mod archive;
 pub mod bank;
 pub mod column;
 mod control;
@@ -37,10 +40,11 @@ pub mod unionpay;
 pub mod wechat;
 pub mod width;
 
+pub use alipay::AlipayBills;
 pub use bank::{BankFile, BankGateway, code_table};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
-pub use settings::{BankSettings, OnlineSettings, UnionpaySettings, WechatSettings};
+pub use settings::{AlipaySettings, BankSettings, UnionpaySettings, WechatSettings};
 pub use unionpay::UnionpayFile;
 pub use wechat::WechatBills;
 

@@ -64,13 +64,6 @@ pub struct CodeSettings {
     pub next_step: String,
 }
 
-/// What is configured of a gateway that payers pay through online.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OnlineSettings {
-    pub codes: BTreeMap<String, CodeSettings>,
-}
-
 /// What is configured of WeChat Pay: the codes of both ways, and the bills.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +79,24 @@ pub struct WechatBillSettings {
     pub inbox: PathBuf,
     /// Empty: no bills are taken.
     pub merchant_ids: Vec<String>,
+    pub unpacked_max_bytes: u64,
+}
+
+/// What is configured of Alipay: the codes of the channels' reports and of its bills, and the bills.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlipaySettings {
+    pub bill: AlipayBillSettings,
+    pub codes: BTreeMap<String, CodeSettings>,
+}
+
+/// Alipay's bills.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlipayBillSettings {
+    pub inbox: PathBuf,
+    /// Empty: no bills are taken.
+    pub accounts: Vec<String>,
     pub unpacked_max_bytes: u64,
 }
 
