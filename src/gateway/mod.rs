@@ -20,6 +20,7 @@ use crate::domain::outcome::CodeTable;
 
 pub mod bank;
 pub mod column;
+pub mod companion;
 mod control;
 pub mod field;
 pub mod hand_over;
@@ -37,6 +38,7 @@ pub mod unionpay;
 pub mod width;
 
 pub use bank::{BankFile, BankGateway, code_table};
+pub use companion::{Companion, CompanionKind};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
 pub use settings::{BankSettings, OnlineSettings, UnionpaySettings};
