@@ -18,6 +18,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::domain::money::Money;
 use crate::domain::outcome::CodeTable;
 
+pub mod archive;
 pub mod bank;
 pub mod column;
 pub mod companion;
