@@ -17,7 +17,7 @@ use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
 use crate::domain::threshold::Thresholds;
-use crate::gateway::{Answers, BankGateway, Destination, UnionpayFile};
+use crate::gateway::{Answers, BankGateway, Destination, UnionpayBills, UnionpayFile};
 use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, shipped_keys};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub bank: BankGateway,
     /// UnionPay's batch, where a merchant is configured.
     pub unionpay: Option<UnionpayFile>,
+    /// UnionPay's daily files, where their merchants are configured.
+    pub unionpay_bills: Option<UnionpayBills>,
     /// Of the gateways that payers pay through online.
     pub codes: BTreeMap<Gateway, CodeTable>,
     pub channels: Channels,

@@ -13,7 +13,7 @@ use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
-use crate::gateway::{BankGateway, BankSettings, OnlineSettings, UnionpayFile, UnionpaySettings, code_table};
+use crate::gateway::{BankGateway, BankSettings, LayoutMistake, OnlineSettings, UnionpayBills, UnionpayFile, UnionpaySettings, code_table};
 
 /// The whole tree.
 #[derive(Debug, Clone, Deserialize)]
@@ -285,11 +285,13 @@ impl Tree {
             check.0.extend(of_gateway.into_iter().map(|mistake| format!("gateways.{key}.{mistake}")));
         }
         let of_unionpay = codes.get(&Gateway::Unionpay).cloned().unwrap_or_default();
+        let bills = UnionpayBills::from_settings(&self.gateways.unionpay, of_unionpay.clone());
         let unionpay = UnionpayFile::from_settings(&self.gateways.unionpay.batch, of_unionpay);
-        let unionpay = unionpay.unwrap_or_else(|wrong| {
+        let mut of_unionpay = |wrong: Vec<LayoutMistake>| {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
-            None
-        });
+        };
+        let unionpay = unionpay.map_err(&mut of_unionpay).ok().flatten();
+        let unionpay_bills = bills.map_err(&mut of_unionpay).ok().flatten();
         let bank = match BankGateway::from_settings(&self.gateways.bank) {
             Ok(bank) => Some(bank),
             Err(of_bank) => {
@@ -317,6 +319,7 @@ impl Tree {
             calendar,
             bank,
             unionpay,
+            unionpay_bills,
             codes,
             channels,
             in_force,

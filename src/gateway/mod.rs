@@ -43,7 +43,7 @@ pub use companion::{Companion, CompanionKind};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
 pub use settings::{BankSettings, OnlineSettings, UnionpaySettings};
-pub use unionpay::UnionpayFile;
+pub use unionpay::{UnionpayBills, UnionpayFile};
 
 /// Who answers: a bank with its result files, a gateway with its bills.
 pub trait Answers: Send + Sync {

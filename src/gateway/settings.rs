@@ -71,11 +71,12 @@ pub struct OnlineSettings {
     pub codes: BTreeMap<String, CodeSettings>,
 }
 
-/// What is configured of UnionPay: the codes of both ways, and the batch.
+/// What is configured of UnionPay: the codes of both ways, the batch and the daily files.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnionpaySettings {
     pub batch: UnionpayBatchSettings,
+    pub bill: UnionpayBillSettings,
     pub codes: BTreeMap<String, CodeSettings>,
 }
 
@@ -96,4 +97,14 @@ pub struct UnionpayBatchSettings {
     pub business_type: String,
     pub account_type: String,
     pub titles: Vec<String>,
+}
+
+/// UnionPay's daily files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnionpayBillSettings {
+    /// Empty: none are taken.
+    pub merchant_ids: Vec<String>,
+    pub inbox: PathBuf,
+    pub unpacked_max_bytes: u64,
 }

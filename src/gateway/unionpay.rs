@@ -5,6 +5,7 @@
 //! the field `fileContent` of a signed message, is made by whoever sends that message: so that the bytes which are
 //! sealed, hashed and shown to a person are the ones that say what is deducted.
 
+mod daily;
 mod request;
 mod result;
 
@@ -20,6 +21,7 @@ use super::text::{Charset, LineEnd, Separator, Text};
 use super::{Answers, Destination, FileBytes, ReadError, ResultHead, ResultRow, ResultSource};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::CodeTable;
+pub use daily::UnionpayBills;
 use result::ResultName;
 
 /// The most items that UnionPay takes in one file.
