@@ -13,7 +13,9 @@ use crate::crypt::Algorithm;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
-use crate::gateway::{BankGateway, BankSettings, LayoutMistake, OnlineSettings, UnionpayBills, UnionpayFile, UnionpaySettings, code_table};
+use crate::gateway::{
+    BankGateway, BankSettings, LayoutMistake, OnlineSettings, UnionpayBills, UnionpayFile, UnionpaySettings, code_table,
+};
 
 /// The whole tree.
 #[derive(Debug, Clone, Deserialize)]

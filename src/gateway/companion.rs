@@ -63,8 +63,11 @@ impl CompanionKind {
     /// Reads the companion of a file. `.ok`: nothing, or the SHA-256 and the number of rows; the others: the digest in
     /// hex, alone or, as `md5sum` and its like write it, with the name of the file behind it.
     pub fn read(self, file_name: &str, bytes: &[u8]) -> Result<Companion, Refused> {
-        let wrong = |what: &str| {
-            Refused { kind: RefusedKind::Malformed, line: 1, column: None, reason: format!("{}: {what}", self.ending()) }
+        let wrong = |what: &str| Refused {
+            kind: RefusedKind::Malformed,
+            line: 1,
+            column: None,
+            reason: format!("{}: {what}", self.ending()),
         };
         if bytes.len() > COMPANION_BYTES_MAX {
             return Err(wrong("longer than a digest and a name"));

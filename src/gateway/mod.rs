@@ -5,8 +5,8 @@
 //! Read in this order: [`settings`] is what configuration says; [`layout`] the same, parsed once into
 //! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
-//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch, with what it
-//! shares with the banks' files in `text`, `row` and `control`.
+//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch and its daily files, with what they
+//! share with the banks' files in `text`, `row` and `control`. [`companion`] is what lies beside a result file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -171,7 +171,8 @@ pub enum Covers {
     /// The file answers orders of request files, successes and failures: what is missing is still to come.
     Results,
     /// Every payment that succeeded on these days of Beijing, the first and the last included: what is missing did not
-    /// succeed on them.
+    /// succeed on them. Where a gateway's day of settlement ends before midnight (UnionPay), a payment late in the
+    /// evening is of the next day.
     Payments { from: NaiveDate, to: NaiveDate },
     /// Nothing.
     Nothing,

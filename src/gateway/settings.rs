@@ -41,13 +41,28 @@ pub struct LayoutSettings {
     pub line_end: String,
     pub file_name: String,
     pub request: SectionSettings,
-    pub result: SectionSettings,
+    pub result: ResultSettings,
 }
 
 /// The columns of one kind of file. A header or trailer that the file does not have is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SectionSettings {
+    #[serde(default)]
+    pub header: Vec<String>,
+    pub item: Vec<String>,
+    #[serde(default)]
+    pub trailer: Vec<String>,
+}
+
+/// The columns of a result file, and what it is as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultSettings {
+    /// None: all rows.
+    pub holds: Option<String>,
+    /// None: its name says nothing of its length.
+    pub name_length_digits: Option<usize>,
     #[serde(default)]
     pub header: Vec<String>,
     pub item: Vec<String>,

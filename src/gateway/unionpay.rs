@@ -1,5 +1,6 @@
 //! UnionPay's batch deduction (银联批量代收): one file for the cards of every bank. Settings come in, the adapter goes
 //! out, or all mistakes. Here: what it is; [`request`] writes the request file and reads it back, [`result`] reads the answer.
+//! [`daily`] is something else: the files by which UnionPay tells what was settled on a day.
 //!
 //! The file's content is the plain text. What UnionPay's interface wants of it, base64 of the DEFLATE-compressed text in
 //! the field `fileContent` of a signed message, is made by whoever sends that message: so that the bytes which are

@@ -54,8 +54,7 @@ fn other_bytes_than_those_of_the_digest_are_refused() {
     let reason = "malformed, line 1: not the bytes that the file beside it has the digest of: cut off, changed, or \
                   another file";
     let sha256 = hex(SHA256).unwrap();
-    for companion in
-        [Companion::Md5(hex(MD5).unwrap()), Companion::Sha256(sha256), Companion::Ok { sha256, count: 1 }]
+    for companion in [Companion::Md5(hex(MD5).unwrap()), Companion::Sha256(sha256), Companion::Ok { sha256, count: 1 }]
     {
         assert_eq!(check(companion, b"ab"), Err(reason.to_owned()));
     }
@@ -70,7 +69,11 @@ fn a_companion_that_cannot_be_understood_is_refused() {
         (Md5, &MD5[1..], ".md5: no MD5 in 32 hex digits"),
         (Md5, SHA1, ".md5: no MD5 in 32 hex digits"),
         (Sha1, MD5, ".sha1: no SHA-1 in 40 hex digits"),
-        (Sha256, "zz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", ".sha256: no SHA-256 in 64 hex digits"),
+        (
+            Sha256,
+            "zz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ".sha256: no SHA-256 in 64 hex digits",
+        ),
         (Md5, &format!("{MD5}  S.txt"), ".md5: the digest of another file"),
         (Md5, &two_lines, ".md5: more than one line"),
         (Ok, SHA256, ".ok: no count behind the hash"),

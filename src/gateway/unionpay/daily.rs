@@ -155,7 +155,8 @@ impl UnionpayBills {
         let mut sums = Sums::default();
         if let Some(at) = settled {
             let mut member = archive.unpack(at)?;
-            self.read_settled(day, &mut Lines::of(&mut member), &mut sums, each).map_err(in_member(BillKind::Settled))?;
+            self.read_settled(day, &mut Lines::of(&mut member), &mut sums, each)
+                .map_err(in_member(BillKind::Settled))?;
         }
         if let Some(at) = adjusted {
             let mut member = archive.unpack(at)?;

@@ -159,6 +159,7 @@ impl<'u> ResultName<'u> {
             count: Some(counted(2)?),
             success_total: Some(total(5)?),
             success_count: Some(counted(6)?),
+            ..Control::default()
         })
     }
 
@@ -231,7 +232,6 @@ impl<'u> ResultName<'u> {
         }
         Ok(ResultRow::Read { line_no, order_no, amount, code, reason, gateway_txn_no, settled_at })
     }
-
 }
 
 /// A time MMDDhhmmss, which has no year, is of the year that brings it nearest to a day: what was handed over on 31

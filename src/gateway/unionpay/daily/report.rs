@@ -102,7 +102,11 @@ mod tests {
         let expected = [totals(4, &[0, 1_322_700, 7_936]), totals(7, &[1_322_700, 7_936, 1_314_764])];
         assert_eq!(of(drawn), Ok(Report(expected.to_vec())));
         for text in ["", "总计", "总计 8", "总计 8.5 1.00", "合计 8 1.00", "总计 8 1.005"] {
-            assert_eq!(of(text), Err("malformed, line 1: RD2010: no row 总计 with a count and an amount".into()), "{text}");
+            assert_eq!(
+                of(text),
+                Err("malformed, line 1: RD2010: no row 总计 with a count and an amount".into()),
+                "{text}"
+            );
         }
         let long = read(&mut std::io::repeat(b' ')).unwrap_err().to_string();
         assert_eq!(long, "malformed, line 1: RD2010: longer than a report");

@@ -1,6 +1,7 @@
 //! Daily files that are made here and read again. [`Transaction`] writes a row of ZM by a way of its own.
 
 use std::io::{Cursor, Write};
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -57,7 +58,12 @@ impl Transaction {
 
     fn refund(order_no: &str, query_id: &str, fen: u64, of: &Transaction) -> Transaction {
         let (original_query_id, original_order_no) = (of.query_id.clone(), of.order_no.clone());
-        Transaction { kind: "04", original_query_id, original_order_no, ..Transaction::payment(order_no, query_id, fen) }
+        Transaction {
+            kind: "04",
+            original_query_id,
+            original_order_no,
+            ..Transaction::payment(order_no, query_id, fen)
+        }
     }
 
     fn row(&self) -> Vec<u8> {
@@ -77,7 +83,11 @@ impl Transaction {
         // Eight bytes of GBK, four of them below 0x80 like no letter's: 億 ends in a bar.
         row.extend(GBK.encode("社保億元").0.iter());
         row.extend(format!("{:24} {:13} {net} 01080209 {:32} {:13} {:13} {:12} 00 0 ", "", "", "", "", "", "").bytes());
-        let last = if self.is_older { format!("{:131}", "reserved for something, up to its very end, that is long") } else { format!("{original_order:32} {:98}", "") };
+        let last = if self.is_older {
+            format!("{:131}", "reserved for something, up to its very end, that is long")
+        } else {
+            format!("{original_order:32} {:98}", "")
+        };
         row.extend(last.bytes());
         row.extend(b"\r\n");
         row
@@ -109,13 +119,13 @@ fn packed(zip: &[u8]) -> Vec<u8> {
     STANDARD.encode(deflated.finish().unwrap()).into_bytes()
 }
 
-fn bills() -> UnionpayBills {
+static BILLS: LazyLock<UnionpayBills> = LazyLock::new(|| {
     let mut settings: UnionpaySettings = toml::from_str(SHIPPED).unwrap();
     settings.bill.merchant_ids = vec![MERCHANT.to_owned()];
     settings.bill.unpacked_max_bytes = 16 * 1024 * 1024;
     let codes = crate::gateway::code_table("codes", &settings.codes, &mut Vec::new());
     UnionpayBills::from_settings(&settings, codes).unwrap().unwrap()
-}
+});
 
 /// A row as it can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +159,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<(ResultHead, Vec<Told>), String> {
     let mut source = Cursor::new(bytes);
     let mut rows = Vec::new();
     let mut file = ResultSource { name, bytes: &mut source, sha1: None };
-    let head = bills().read(&mut file, &mut |row| rows.push(told(row)));
+    let head = BILLS.read(&mut file, &mut |row| rows.push(told(row)));
     head.map(|head| (head, rows)).map_err(|error| error.to_string())
 }
 
@@ -330,6 +340,28 @@ proptest! {
         prop_assert_eq!(read(ZM, &bytes).unwrap().1, expected.clone());
         prop_assert_eq!(read("fileContent", &packed(&zip)).unwrap().1, expected);
     }
+}
+
+/// The cases of `fixtures/results/unionpay`; their whole outcomes are compared elsewhere.
+#[test]
+fn the_fixtures_are_read_or_refused_as_they_are_called() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/results/unionpay");
+    let (mut read_count, mut refused) = (0, Vec::new());
+    for case in std::fs::read_dir(root).unwrap() {
+        let case = case.unwrap();
+        let case_name = case.file_name().into_string().unwrap();
+        let files = std::fs::read_dir(case.path()).unwrap().map(|file| file.unwrap().path());
+        let is_result = |end: &std::ffi::OsStr| end != "json" && end != "jsonl";
+        let mut files = files.filter(|path| path.extension().is_none_or(is_result));
+        let path = files.next().unwrap();
+        let told = read(path.file_name().unwrap().to_str().unwrap(), &std::fs::read(&path).unwrap());
+        assert_eq!(told.is_err(), case_name.starts_with("refused-"), "{case_name}: {told:?}");
+        match told {
+            Ok(_) => read_count += 1,
+            Err(reason) => refused.push(format!("{case_name}: {reason}")),
+        }
+    }
+    assert!(read_count >= 10 && refused.len() >= 10, "{read_count} {refused:?}");
 }
 
 #[test]

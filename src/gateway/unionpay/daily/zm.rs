@@ -20,13 +20,12 @@ use crate::gateway::{Direction, ReadError, RefundState, Refused, ResultRow};
 
 /// The lengths of the fields of ZM.
 const FIELDS: [usize; 42] = [
-    3, 11, 11, 6, 10, 19, 12, 4, 2, 21, 2, 32, 2, 6, 10, 13, 13, 4, 15, 2, 2, 6, 2, 4, 32, 1, 21, 15, 1, 15, 32, 13, 13,
-    8, 32, 13, 13, 12, 2, 1, 32, 98,
+    3, 11, 11, 6, 10, 19, 12, 4, 2, 21, 2, 32, 2, 6, 10, 13, 13, 4, 15, 2, 2, 6, 2, 4, 32, 1, 21, 15, 1, 15, 32, 13,
+    13, 8, 32, 13, 13, 12, 2, 1, 32, 98,
 ];
 
 /// Those of ZME.
-const ADJUSTED_FIELDS: [usize; 22] =
-    [3, 11, 11, 6, 10, 19, 12, 4, 2, 2, 6, 10, 4, 12, 13, 13, 15, 15, 1, 12, 2, 135];
+const ADJUSTED_FIELDS: [usize; 22] = [3, 11, 11, 6, 10, 19, 12, 4, 2, 2, 6, 10, 4, 12, 13, 13, 15, 15, 1, 12, 2, 135];
 
 /// The numbers of the fields that are read, from 1.
 const SENT_AT: usize = 5;
@@ -115,7 +114,8 @@ fn whole(line: &Line<'_>, fields: &[usize]) -> Result<(), Refused> {
     if line.bytes.len() == bytes && line.end == Some(LineEnd::Crlf) {
         return Ok(());
     }
-    let reason = format!("cut off, or saved again by another program: not a line of {bytes} bytes that ends with CR LF");
+    let reason =
+        format!("cut off, or saved again by another program: not a line of {bytes} bytes that ends with CR LF");
     Err(Refused::malformed(line.no, None, reason))
 }
 
@@ -141,7 +141,9 @@ impl<'a> Row<'a> {
                 amount,
                 direction: Direction::Out,
             }),
-            (Kind::Payment, Some(Direction::Out)) => Err((SETTLED_AMOUNT, "a payment that the merchant is debited for")),
+            (Kind::Payment, Some(Direction::Out)) => {
+                Err((SETTLED_AMOUNT, "a payment that the merchant is debited for"))
+            }
             (Kind::Refund | Kind::Payout, Some(Direction::In)) => {
                 Err((SETTLED_AMOUNT, "money paid back or out that the merchant is credited with"))
             }
@@ -168,7 +170,13 @@ impl<'a> Row<'a> {
     }
 
     /// The older edition has no field for the order that was paid; then the transaction names it.
-    fn refund(&self, line_no: u64, amount: Money, refund_no: &'a str, at: DateTime<Utc>) -> Result<ResultRow<'a>, Wrong> {
+    fn refund(
+        &self,
+        line_no: u64,
+        amount: Money,
+        refund_no: &'a str,
+        at: DateTime<Utc>,
+    ) -> Result<ResultRow<'a>, Wrong> {
         let gateway_txn_no = match self.text(ORIGINAL_QUERY_ID) {
             b"" => None,
             cell => Some(number(cell).ok_or((ORIGINAL_QUERY_ID, "not a transaction number"))?),

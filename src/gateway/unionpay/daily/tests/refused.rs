@@ -45,7 +45,7 @@ fn a_file_that_was_saved_again_is_refused() {
     assert_eq!(refusal(ZM, utf8.as_bytes()), format!("malformed, line 1: {reason}"));
     let marked = "malformed, line 1: begins with a UTF-8 byte order mark: probably saved again by another program";
     assert_eq!(refusal(ZM, &[b"\xef\xbb\xbf", &bytes[..]].concat()), marked);
-    let shapeless = vec![vec![b'1'; 607], b"\r\n".to_vec()].concat();
+    let shapeless = [vec![b'1'; 607], b"\r\n".to_vec()].concat();
     assert_eq!(refusal(ZM, &shapeless), "malformed, line 1: no row has the fields of ZM");
 }
 
@@ -121,7 +121,10 @@ fn what_the_report_says_otherwise_refuses_the_zip() {
 fn packed_content_that_is_not_what_it_should_be_is_refused() {
     let refused = |bytes: &[u8]| refusal("fileContent", bytes);
     assert_eq!(refused(b"eJwA"), "malformed, line 1: the packed content is cut off");
-    assert_eq!(refused(b"eJw%"), "wrong_file, line 1: the name is not INN, yymmdd, 88ZM or 88ZME and the merchant id, nor that of a zip");
+    assert_eq!(
+        refused(b"eJw%"),
+        "wrong_file, line 1: the name is not INN, yymmdd, 88ZM or 88ZME and the merchant id, nor that of a zip"
+    );
     let more = [&packed(&zip())[..], b"AAAA"].concat();
     assert!(read("fileContent", &more).is_err());
     let bare = packed(&file(&transactions()));

@@ -15,7 +15,7 @@ fn mistakes(change: impl Fn(&mut UnionpaySettings)) -> Vec<String> {
 fn without_a_merchant_no_daily_file_is_taken() {
     let shipped: UnionpaySettings = toml::from_str(SHIPPED).unwrap();
     assert!(UnionpayBills::from_settings(&shipped, CodeTable::default()).unwrap().is_none());
-    let bills = bills();
+    let bills = &*BILLS;
     assert_eq!((bills.gateway(), bills.bank_code()), ("unionpay", ""));
     assert_eq!((bills.inbox(), bills.answers_in_full()), (Path::new("gateways/unionpay/bills"), false));
     assert!(bills.claims(ZM) && bills.claims(ZIP) && bills.claims(&format!("7-{ZME}")));
