@@ -49,6 +49,8 @@ pub struct UnionpayBills {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Sums {
     settled: u64,
+    /// Rows of ZM that cannot be read.
+    unreadable: u64,
     adjusted: u64,
     /// What may be a payment, bad rows included.
     payments: Sum,
@@ -167,7 +169,9 @@ impl UnionpayBills {
             report.check(&sums).map_err(ReadError::from).map_err(in_member(BillKind::Report))?;
         }
         // What was settled on this day only: a payment late in the evening stands in the file of the next day.
-        let covers = if settled.is_some() { Covers::Payments { from: day, to: day } } else { Covers::Nothing };
+        // Nor does a row that cannot be read say whose payment it is.
+        let whole = settled.is_some() && sums.unreadable == 0;
+        let covers = if whole { Covers::Payments { from: day, to: day } } else { Covers::Nothing };
         sums.head(day, covers)
     }
 }

@@ -70,6 +70,7 @@ impl UnionpayBills {
             let row = Row(line.bytes);
             if !row.is_spaced() {
                 misshapen += 1;
+                sums.unreadable += 1;
                 sums.payments.add(None);
                 let reason = "not the fields of ZM: no blank where one ends".to_owned();
                 each(ResultRow::Unparsable { line_no: line.no, column: None, reason });
@@ -79,10 +80,10 @@ impl UnionpayBills {
                 let reason = "a transaction of another merchant";
                 return Err(Refused::wrong_file(line.no, Some(MERCHANT as u64), reason).into());
             }
-            each(row.read(line.no, day, sums).unwrap_or_else(|(field, reason)| ResultRow::Unparsable {
-                line_no: line.no,
-                column: Some(field as u64),
-                reason: reason.to_owned(),
+            each(row.read(line.no, day, sums).unwrap_or_else(|(field, reason)| {
+                sums.unreadable += 1;
+                let (line_no, column) = (line.no, Some(field as u64));
+                ResultRow::Unparsable { line_no, column, reason: reason.to_owned() }
             }));
         }
         if misshapen == sums.settled && misshapen > 0 {

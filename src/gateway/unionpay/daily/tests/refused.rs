@@ -149,6 +149,11 @@ fn a_bad_row_is_told_by_its_field_and_the_others_are_read() {
     let both_ways = "money paid back or out that the merchant is credited with";
     assert_eq!(changed(215, b"04"), bad(17, both_ways));
     assert_eq!(changed(3, b"x"), Told::Bad(1, None, "not the fields of ZM: no blank where one ends".into()));
+    // It may be a payment of any order: so nothing is proved by what is not in the file.
+    let mut unreadable = file(&transactions());
+    unreadable[112..144].fill(b' ');
+    let zip = zipped(&[(ZM, &unreadable), (REPORT, &report(3, "1500.50", "200.00"))]);
+    assert_eq!(read(ZIP, &zip).unwrap().0, super::head(3, Covers::Nothing));
     let mut unlinked = transactions();
     (unlinked[2].original_query_id, unlinked[2].original_order_no) = (String::new(), String::new());
     let rows = read(ZM, &file(&unlinked)).unwrap().1;
