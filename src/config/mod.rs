@@ -17,7 +17,7 @@ use crate::domain::order::{Channels, Gateway};
 use crate::domain::outcome::CodeTable;
 use crate::domain::period::Cycle;
 use crate::domain::threshold::Thresholds;
-use crate::gateway::{AlipayBills, Answers, BankGateway, Destination, UnionpayFile, WechatBills};
+use crate::gateway::{AlipayBills, Answers, BankGateway, Destination, UnionpayBills, UnionpayFile, WechatBills};
 use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, shipped_keys};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub bank: BankGateway,
     /// UnionPay's batch, where a merchant is configured.
     pub unionpay: Option<UnionpayFile>,
+    /// UnionPay's daily files, where their merchants are configured.
+    pub unionpay_bills: Option<UnionpayBills>,
     /// Alipay's bills, where an account is configured.
     pub alipay: Option<AlipayBills>,
     /// WeChat Pay's bills, where a merchant is configured.
@@ -104,7 +106,8 @@ impl Settings {
         let unionpay = self.unionpay.iter().map(|unionpay| unionpay as &dyn Answers);
         let alipay = self.alipay.iter().map(|alipay| alipay as &dyn Answers);
         let wechat = self.wechat.iter().map(|wechat| wechat as &dyn Answers);
-        banks.chain(unionpay).chain(alipay).chain(wechat)
+        let unionpay_bills = self.unionpay_bills.iter().map(|bills| bills as &dyn Answers);
+        banks.chain(unionpay).chain(unionpay_bills).chain(alipay).chain(wechat)
     }
 
     /// Whose file it is, of a gateway that may have several kinds told apart by their names.

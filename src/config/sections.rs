@@ -14,8 +14,8 @@ use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
 use crate::gateway::{
-    AlipayBills, AlipaySettings, BankGateway, BankSettings, UnionpayFile, UnionpaySettings, WechatBills,
-    WechatSettings, code_table,
+    AlipayBills, AlipaySettings, BankGateway, BankSettings, LayoutMistake, UnionpayBills, UnionpayFile,
+    UnionpaySettings, WechatBills, WechatSettings, code_table,
 };
 
 /// The whole tree.
@@ -288,11 +288,13 @@ impl Tree {
             check.0.extend(of_gateway.into_iter().map(|mistake| format!("gateways.{key}.{mistake}")));
         }
         let of_unionpay = codes.get(&Gateway::Unionpay).cloned().unwrap_or_default();
+        let bills = UnionpayBills::from_settings(&self.gateways.unionpay, of_unionpay.clone());
         let unionpay = UnionpayFile::from_settings(&self.gateways.unionpay.batch, of_unionpay);
-        let unionpay = unionpay.unwrap_or_else(|wrong| {
+        let mut of_unionpay = |wrong: Vec<LayoutMistake>| {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.unionpay.{mistake}")));
-            None
-        });
+        };
+        let unionpay = unionpay.map_err(&mut of_unionpay).ok().flatten();
+        let unionpay_bills = bills.map_err(&mut of_unionpay).ok().flatten();
         let of_alipay = codes.get(&Gateway::Alipay).cloned().unwrap_or_default();
         let alipay = AlipayBills::from_settings(&self.gateways.alipay.bill, of_alipay).unwrap_or_else(|wrong| {
             mistakes.extend(wrong.into_iter().map(|mistake| format!("gateways.alipay.{mistake}")));
@@ -331,6 +333,7 @@ impl Tree {
             calendar,
             bank,
             unionpay,
+            unionpay_bills,
             alipay,
             wechat,
             codes,

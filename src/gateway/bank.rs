@@ -161,8 +161,9 @@ impl Answers for BankFile {
         false
     }
 
-    /// By what it holds, whatever it is called.
+    /// By what it holds, whatever it is called; only its length may stand in its name.
     fn read(&self, file: &mut ResultSource<'_>, each: &mut dyn FnMut(ResultRow<'_>)) -> Result<ResultHead, ReadError> {
+        self.layout.result.check_name(file)?;
         let mut bytes: &mut dyn FileBytes = file.bytes;
         self.read_result(&mut Lines::of(&mut bytes), each)
     }

@@ -32,8 +32,22 @@ pub enum Cell<F> {
 /// How the cells of a line are told apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
-    Separated { columns: usize },
-    Fixed { widths: Box<[Width]>, bytes: usize },
+    Separated {
+        columns: usize,
+    },
+    /// With a tail, the last cell says how many bytes follow it.
+    Fixed {
+        widths: Box<[Width]>,
+        bytes: usize,
+        tail: Tail,
+    },
+}
+
+/// Whether something follows the last column of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    Nothing,
+    Counted,
 }
 
 /// A line that has not the cells of its kind.
@@ -54,7 +68,8 @@ impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cut::Separated { columns } => write!(f, "{columns} columns"),
-            Cut::Fixed { bytes, .. } => write!(f, "{bytes} bytes"),
+            Cut::Fixed { bytes, tail: Tail::Nothing, .. } => write!(f, "{bytes} bytes"),
+            Cut::Fixed { bytes, tail: Tail::Counted, .. } => write!(f, "{bytes} bytes and a tail"),
         }
     }
 }
@@ -67,17 +82,28 @@ impl Cut {
                 found if found == *columns => Ok(()),
                 found => Err(Misshapen { expected: *columns, found, what: "columns" }),
             },
-            Cut::Fixed { bytes, .. } if line.len() != *bytes => {
+            Cut::Fixed { bytes, tail: Tail::Nothing, .. } if line.len() != *bytes => {
                 Err(Misshapen { expected: *bytes, found: line.len(), what: "bytes" })
             }
-            Cut::Fixed { widths, .. } => {
+            Cut::Fixed { bytes, tail: Tail::Counted, .. } if line.len() < *bytes => {
+                Err(Misshapen { expected: *bytes, found: line.len(), what: "bytes and a tail" })
+            }
+            Cut::Fixed { widths, bytes, tail } => {
                 let mut rest = line;
                 for (cell, width) in cells.iter_mut().zip(widths) {
                     let (own, after) = rest.split_at(width.bytes);
                     *cell = width.strip(own);
                     rest = after;
                 }
-                Ok(())
+                match tail {
+                    Tail::Nothing => Ok(()),
+                    Tail::Counted if tail_bytes(cells[widths.len() - 1]) == Some(rest.len()) => Ok(()),
+                    Tail::Counted => Err(Misshapen {
+                        expected: *bytes,
+                        found: line.len(),
+                        what: "bytes and a tail as long as it says",
+                    }),
+                }
             }
         }
     }
@@ -110,8 +136,16 @@ impl<F: Named> Line<F> {
         } else {
             let bytes = widths.iter().map(|width| width.bytes).sum();
             note(mistakes, key, bytes > LINE_BYTES_MAX, format_args!("is wider than {LINE_BYTES_MAX} bytes"));
-            Cut::Fixed { widths, bytes }
+            let counted = line.place(F::is_tail).is_some();
+            Cut::Fixed { widths, bytes, tail: if counted { Tail::Counted } else { Tail::Nothing } }
         };
+        if let Some((place, tail)) = line.place(F::is_tail) {
+            let name = tail.name();
+            let separated = text.separator.is_some();
+            note(mistakes, key, separated, format_args!("'{name}' is there only where the cells are not separated"));
+            let last = place + 1 == line.columns.len();
+            note(mistakes, key, !last, format_args!("'{name}' must be the last column"));
+        }
         line
     }
 
@@ -194,4 +228,10 @@ impl<F> Line<F> {
             && self.cut.cells(text, line, &mut cells).is_ok()
             && self.constants().all(|(place, constant)| cells[place] == constant)
     }
+}
+
+/// How long a tail is by its cell.
+fn tail_bytes(cell: &[u8]) -> Option<usize> {
+    let digits = (1..=4).contains(&cell.len()) && cell.iter().all(u8::is_ascii_digit);
+    if digits { std::str::from_utf8(cell).ok()?.parse().ok() } else { None }
 }

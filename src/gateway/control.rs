@@ -23,6 +23,8 @@ pub(super) struct Control {
     pub total: Option<Declared<Money>>,
     pub success_count: Option<Declared<u64>>,
     pub success_total: Option<Declared<Money>>,
+    pub failed_count: Option<Declared<u64>>,
+    pub failed_total: Option<Declared<Money>>,
 }
 
 /// A group of rows: how many, what they come to, and how many amounts are not in that sum.
@@ -38,6 +40,9 @@ pub(super) struct Sum {
 pub(super) struct Tally {
     pub all: Sum,
     pub success: Sum,
+    pub failed: Sum,
+    /// Rows of which the bank says that it does not know: no successes, but maybe failures in its count.
+    pub pending: Sum,
     /// Rows of which we do not know whether the bank counts them as success.
     pub undecided: Sum,
 }
@@ -50,6 +55,20 @@ impl Sum {
             None => self.unread += 1,
         }
     }
+
+    fn with(self, other: Sum) -> Sum {
+        let Sum { count, fen, unread } = other;
+        Sum { count: self.count + count, fen: self.fen + fen, unread: self.unread + unread }
+    }
+}
+
+/// The rows that a bank counts as one kind, those that it may count as such, and what it declares of them.
+struct Part<'a> {
+    name: &'static str,
+    sure: Sum,
+    undecided: Sum,
+    count: &'a Option<Declared<u64>>,
+    total: &'a Option<Declared<Money>>,
 }
 
 impl Tally {
@@ -68,21 +87,28 @@ impl Tally {
                 ));
             }
         }
-        self.check_success(control)
+        let (successes, failures) = (&control.success_count, &control.failed_count);
+        let (success_total, failed_total) = (&control.success_total, &control.failed_total);
+        let (sure, undecided) = (self.success, self.undecided);
+        Part { name: "successes", sure, undecided, count: successes, total: success_total }.check(control)?;
+        let (sure, undecided) = (self.failed, self.undecided.with(self.pending));
+        Part { name: "failures", sure, undecided, count: failures, total: failed_total }.check(control)
     }
+}
 
-    fn check_success(&self, control: &Control) -> Result<(), Refused> {
-        let (success, undecided) = (&self.success, &self.undecided);
-        if let Some(count) = &control.success_count
-            && !(success.count..=success.count + undecided.count).contains(&count.value)
+impl Part<'_> {
+    fn check(&self, control: &Control) -> Result<(), Refused> {
+        let Part { name, sure, undecided, count, total } = self;
+        if let Some(count) = count
+            && !(sure.count..=sure.count + undecided.count).contains(&count.value)
         {
-            return Err(differ(count, format!("{} successes declared, {} found", count.value, success.count)));
+            return Err(differ(count, format!("{} {name} declared, {} found", count.value, sure.count)));
         }
-        let Some(total) = &control.success_total else { return Ok(()) };
-        // How many of the undecided rows the bank took for successes, where it says so.
-        let taken = control.success_count.map(|count| count.value - success.count);
-        let more = total.value.fen() - success.fen;
-        let explained = if success.unread + undecided.unread > 0 {
+        let Some(total) = total else { return Ok(()) };
+        // How many of the undecided rows the bank counted, where it says so.
+        let taken = count.map(|count| count.value - sure.count);
+        let more = total.value.fen() - sure.fen;
+        let explained = if sure.unread + undecided.unread > 0 {
             more >= 0
         } else if taken == Some(0) {
             more == 0
@@ -94,7 +120,7 @@ impl Tally {
         if explained && total.value.fen() <= control.total.map_or(i128::MAX, |all| all.value.fen()) {
             return Ok(());
         }
-        Err(differ(total, format!("{} yuan declared for successes, they come to {}", total.value, yuan(success.fen))))
+        Err(differ(total, format!("{} yuan declared for {name}, they come to {}", total.value, yuan(sure.fen))))
     }
 }
 
@@ -143,7 +169,8 @@ mod tests {
 
     #[test]
     fn rows_of_unknown_code_may_be_successes_or_not_but_only_with_their_own_amounts() {
-        let tally = Tally { all: sum(4, 1000, 0), success: sum(2, 300, 0), undecided: sum(1, 50, 0) };
+        let (success, undecided) = (sum(2, 300, 0), sum(1, 50, 0));
+        let tally = Tally { all: sum(4, 1000, 0), success, undecided, ..Tally::default() };
         assert!(accepted(&tally, 2, 300) && accepted(&tally, 3, 350));
         for (count, fen) in [(1, 300), (4, 400), (2, 350), (3, 300), (2, 299), (3, 351)] {
             assert!(!accepted(&tally, count, fen), "{count} {fen}");

@@ -39,6 +39,9 @@ pub enum ResultEdge {
     Total(Unit),
     SuccessCount,
     SuccessTotal(Unit),
+    FailedCount,
+    FailedTotal(Unit),
+    TailBytes,
     Ignored,
 }
 
@@ -47,10 +50,13 @@ pub enum ResultField {
     LineNo,
     OrderNo,
     Amount(Unit),
+    DeductedAmount(Unit),
     Code,
     Reason,
     GatewayTxnNo,
     SettledAt,
+    SettledOn,
+    TailBytes,
     Ignored,
 }
 
@@ -60,6 +66,11 @@ pub trait Named: Copy + PartialEq + 'static {
 
     /// Whether a line may have it more than once.
     fn repeatable(self) -> bool {
+        false
+    }
+
+    /// Whether it is the length of a tail: of bytes that follow the last column of a line.
+    fn is_tail(self) -> bool {
         false
     }
 
@@ -131,6 +142,10 @@ impl Named for ResultEdge {
         ("success_count", ResultEdge::SuccessCount),
         ("success_total_yuan", ResultEdge::SuccessTotal(Unit::Yuan)),
         ("success_total_fen", ResultEdge::SuccessTotal(Unit::Fen)),
+        ("failed_count", ResultEdge::FailedCount),
+        ("failed_total_yuan", ResultEdge::FailedTotal(Unit::Yuan)),
+        ("failed_total_fen", ResultEdge::FailedTotal(Unit::Fen)),
+        ("tail_bytes", ResultEdge::TailBytes),
         ("ignored", ResultEdge::Ignored),
     ];
 
@@ -138,11 +153,19 @@ impl Named for ResultEdge {
         self == ResultEdge::Ignored
     }
 
+    fn is_tail(self) -> bool {
+        self == ResultEdge::TailBytes
+    }
+
     fn kind(self) -> Kind {
         match self {
-            ResultEdge::Count | ResultEdge::Total(_) | ResultEdge::SuccessCount | ResultEdge::SuccessTotal(_) => {
-                Kind::Number
-            }
+            ResultEdge::Count
+            | ResultEdge::Total(_)
+            | ResultEdge::SuccessCount
+            | ResultEdge::SuccessTotal(_)
+            | ResultEdge::FailedCount
+            | ResultEdge::FailedTotal(_)
+            | ResultEdge::TailBytes => Kind::Number,
             ResultEdge::BankCode | ResultEdge::BusinessDate | ResultEdge::RequestFileName | ResultEdge::Ignored => {
                 Kind::Text
             }
@@ -160,10 +183,14 @@ impl Named for ResultField {
         ("order_no", ResultField::OrderNo),
         ("amount_yuan", ResultField::Amount(Unit::Yuan)),
         ("amount_fen", ResultField::Amount(Unit::Fen)),
+        ("deducted_amount_yuan", ResultField::DeductedAmount(Unit::Yuan)),
+        ("deducted_amount_fen", ResultField::DeductedAmount(Unit::Fen)),
         ("code", ResultField::Code),
         ("reason", ResultField::Reason),
         ("gateway_txn_no", ResultField::GatewayTxnNo),
         ("settled_at", ResultField::SettledAt),
+        ("settled_on", ResultField::SettledOn),
+        ("tail_bytes", ResultField::TailBytes),
         ("ignored", ResultField::Ignored),
     ];
 
@@ -171,19 +198,38 @@ impl Named for ResultField {
         self == ResultField::Ignored
     }
 
+    fn is_tail(self) -> bool {
+        self == ResultField::TailBytes
+    }
+
     fn kind(self) -> Kind {
         match self {
-            ResultField::LineNo | ResultField::Amount(_) => Kind::Number,
+            ResultField::LineNo | ResultField::Amount(_) | ResultField::DeductedAmount(_) | ResultField::TailBytes => {
+                Kind::Number
+            }
             ResultField::OrderNo
             | ResultField::Code
             | ResultField::Reason
             | ResultField::GatewayTxnNo
             | ResultField::SettledAt
+            | ResultField::SettledOn
             | ResultField::Ignored => Kind::Text,
         }
     }
 
     fn least_bytes(self) -> usize {
-        if self == ResultField::SettledAt { 14 } else { 1 }
+        match self {
+            ResultField::SettledAt => 14,
+            ResultField::SettledOn => 8,
+            ResultField::LineNo
+            | ResultField::OrderNo
+            | ResultField::Amount(_)
+            | ResultField::DeductedAmount(_)
+            | ResultField::Code
+            | ResultField::Reason
+            | ResultField::GatewayTxnNo
+            | ResultField::TailBytes
+            | ResultField::Ignored => 1,
+        }
     }
 }

@@ -2,13 +2,15 @@
 //! there is. Called once, when configuration is loaded; afterwards no column is looked up by its name.
 
 use std::fmt;
+use std::io::SeekFrom;
 
 use chrono::NaiveDate;
 
 use super::column::{Cell, Cut, Line};
 use super::field::{Named, RequestEdge, RequestField, ResultEdge, ResultField, Unit};
-use super::settings::{LayoutSettings, SectionSettings};
+use super::settings::{LayoutSettings, ResultSettings, SectionSettings};
 use super::text::{Charset, LineEnd, Separator, Text};
+use super::{ReadError, Refused, ResultSource};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -30,6 +32,17 @@ pub struct ResultLayout {
     pub header: Line<ResultEdge>,
     pub item: ResultItem,
     pub trailer: Line<ResultEdge>,
+    pub holds: Holds,
+    /// How many digits at the end of a file's name are its length in bytes; none if its name does not say it.
+    pub name_length_digits: Option<usize>,
+}
+
+/// Which rows a result file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    All,
+    /// What is not there has not failed.
+    Successes,
 }
 
 /// Where the fields of a result row stand, from 0.
@@ -40,10 +53,14 @@ pub struct ResultItem {
     pub order_no: usize,
     pub amount: usize,
     pub unit: Unit,
+    /// What was really taken.
+    pub deducted: Option<(usize, Unit)>,
     pub code: usize,
     pub reason: Option<usize>,
     pub gateway_txn_no: Option<usize>,
     pub settled_at: Option<usize>,
+    /// The same without its time.
+    pub settled_on: Option<usize>,
 }
 
 /// The name of a request file, taken apart at its placeholders.
@@ -145,20 +162,52 @@ impl RequestLayout {
 impl ResultLayout {
     fn parse(
         key: &str,
-        settings: &SectionSettings,
+        settings: &ResultSettings,
         text: Text,
         mistakes: &mut Vec<LayoutMistake>,
     ) -> Option<ResultLayout> {
+        let holds = match settings.holds.as_deref() {
+            None | Some("all") => Some(Holds::All),
+            Some("successes") => Some(Holds::Successes),
+            Some(_) => None,
+        };
+        note(mistakes, &format!("{key}.holds"), holds.is_none(), "must be \"all\" or \"successes\"");
+        let holds = holds.unwrap_or(Holds::All);
+        let digits = settings.name_length_digits;
+        let wrong = digits.is_some_and(|digits| !(1..=12).contains(&digits));
+        note(mistakes, &format!("{key}.name_length_digits"), wrong, "must be 1 to 12");
         let header = Line::<ResultEdge>::parse(&format!("{key}.header"), &settings.header, text, mistakes);
         let item = Line::<ResultField>::parse(&format!("{key}.item"), &settings.item, text, mistakes);
         let trailer = Line::<ResultEdge>::parse(&format!("{key}.trailer"), &settings.trailer, text, mistakes);
         let edges = [&header, &trailer];
         let counted = edges.iter().any(|edge| edge.place(|field| field == ResultEdge::Count).is_some());
         let summed = edges.iter().any(|edge| edge.place(|field| matches!(field, ResultEdge::Total(_))).is_some());
-        note(mistakes, key, !counted, "count is in neither header nor trailer");
-        note(mistakes, key, !summed, "total_yuan or total_fen is in neither header nor trailer");
+        // Where only successes are told, a file that was cut off tells of fewer, and proves nothing of the others.
+        let told = holds == Holds::Successes;
+        note(mistakes, key, !counted && !told, "count is in neither header nor trailer");
+        note(mistakes, key, !summed && !told, "total_yuan or total_fen is in neither header nor trailer");
         let item = ResultItem::parse(&format!("{key}.item"), &item, mistakes)?;
-        Some(ResultLayout { header, item, trailer })
+        Some(ResultLayout { header, item, trailer, holds, name_length_digits: digits })
+    }
+}
+
+impl ResultLayout {
+    /// A name that ends with the length of its file says whether the file is whole.
+    pub(super) fn check_name(&self, file: &mut ResultSource<'_>) -> Result<(), ReadError> {
+        let Some(digits) = self.name_length_digits else { return Ok(()) };
+        let size_bytes = file.bytes.seek(SeekFrom::End(0)).map_err(ReadError::Disk)?;
+        file.bytes.rewind().map_err(ReadError::Disk)?;
+        let end = file.name.len().checked_sub(digits).and_then(|from| file.name.get(from..));
+        let plain = end.filter(|end| end.bytes().all(|b| b.is_ascii_digit()));
+        let declared: u64 = plain.and_then(|end| end.parse().ok()).ok_or_else(|| {
+            let reason = format!("the name does not end with the length of the file in {digits} digits");
+            Refused::wrong_file(1, None, reason)
+        })?;
+        if declared == size_bytes {
+            return Ok(());
+        }
+        let reason = format!("{declared} bytes by its name, {size_bytes} found: cut off, or changed");
+        Err(Refused::malformed(1, None, reason).into())
     }
 }
 
@@ -171,16 +220,25 @@ impl ResultItem {
         note(mistakes, key, order_no.is_none(), "order_no is missing");
         note(mistakes, key, amount.is_none(), "amount_yuan or amount_fen is missing");
         note(mistakes, key, code.is_none(), "code is missing");
+        let (settled_at, settled_on) = (at(ResultField::SettledAt), at(ResultField::SettledOn));
+        let twice = settled_at.is_some() && settled_on.is_some();
+        note(mistakes, key, twice, "settled_at and settled_on are both there");
+        let deducted = line.columns.iter().zip(0..).find_map(|(column, place)| match column.cell {
+            Cell::Field(ResultField::DeductedAmount(unit)) => Some((place, unit)),
+            Cell::Field(_) | Cell::Constant(_) => None,
+        });
         let (amount, ResultField::Amount(unit)) = amount? else { return None };
         Some(ResultItem {
             cut: line.cut.clone(),
             order_no: order_no?,
             amount,
             unit,
+            deducted,
             code: code?,
             reason: at(ResultField::Reason),
             gateway_txn_no: at(ResultField::GatewayTxnNo),
-            settled_at: at(ResultField::SettledAt),
+            settled_at,
+            settled_on,
             constants: line.constants().map(|(place, constant)| (place, constant.into())).collect(),
         })
     }

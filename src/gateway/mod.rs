@@ -5,9 +5,9 @@
 //! Read in this order: [`settings`] is what configuration says; [`layout`] the same, parsed once into
 //! types, with [`column`], [`field`] and [`width`] for the columns; [`text`] what a cell may hold; [`bank`] puts a bank's layout and code table
 //! together; [`request`] writes, [`result`] reads files and `row` their rows, with `control` for the totals and
-//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch, with what it
-//! shares with the banks' files in `text`, `row` and `control`. [`wechat`] and [`alipay`] read bills of online payments,
-//! packed or not, [`archive`] what they are packed in.
+//! `recognise` for files that are something else. [`unionpay`] is UnionPay's batch and its daily files, with what they
+//! share with the banks' files in `text`, `row` and `control`. [`wechat`] and [`alipay`] read bills of online payments,
+//! packed or not, [`archive`] what they are packed in. [`companion`] is what lies beside a result file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,6 +23,7 @@ pub mod alipay;
 pub mod archive;
 pub mod bank;
 pub mod column;
+pub mod companion;
 mod control;
 pub mod field;
 pub mod hand_over;
@@ -42,10 +43,11 @@ pub mod width;
 
 pub use alipay::AlipayBills;
 pub use bank::{BankFile, BankGateway, code_table};
+pub use companion::{Companion, CompanionKind};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
 pub use settings::{AlipaySettings, BankSettings, UnionpaySettings, WechatSettings};
-pub use unionpay::UnionpayFile;
+pub use unionpay::{UnionpayBills, UnionpayFile};
 pub use wechat::WechatBills;
 
 /// Who answers: a bank with its result files, a gateway with its bills.
@@ -174,7 +176,8 @@ pub enum Covers {
     /// The file answers orders of request files, successes and failures: what is missing is still to come.
     Results,
     /// Every payment that succeeded on these days of Beijing, the first and the last included: what is missing did not
-    /// succeed on them.
+    /// succeed on them. Where a gateway's day of settlement ends before midnight (UnionPay), a payment late in the
+    /// evening is of the next day.
     Payments { from: NaiveDate, to: NaiveDate },
     /// Nothing.
     Nothing,

@@ -13,9 +13,10 @@ use chrono::NaiveDate;
 use super::column::{Cell, Line};
 use super::control::{Control, Declared, Tally};
 use super::field::{ResultEdge, Unit};
+use super::layout::Holds;
 use super::lines::{self, Lines};
 use super::recognise::{self, BEGINNING_BYTES, Encoding};
-use super::row::{amount, date, digits_of};
+use super::row::{Taken, amount, date, digits_of};
 use super::text::{COLUMNS_MAX, LINE_BYTES_MAX, number, without_return};
 use super::{BankFile, Covers, FileBytes, ReadError, Refused, ResultHead, ResultRow};
 use crate::domain::money::Money;
@@ -63,7 +64,7 @@ impl BankFile {
             return Err(Refused::malformed(first_row, None, reason).into());
         }
         let controls = header.into_iter().chain(trailer.map(|(_, control)| control)).collect();
-        Ok(checked(controls, &rows.tally, head)?)
+        Ok(checked(controls, &rows.tally, head, layout.holds)?)
     }
 
     fn read_trailer(&self, line: &lines::Line<'_>, head: &mut Head) -> Result<Control, Refused> {
@@ -96,12 +97,16 @@ impl BankFile {
         }
         let amount = amount(cells[item.amount], item.unit);
         tally.all.add(amount);
-        match number(cells[item.code]).and_then(|code| self.codes.meaning(code)) {
-            Some(meaning) if meaning.class == OutcomeClass::Success => tally.success.add(amount),
-            Some(_) => {}
-            None => tally.undecided.add(amount),
+        let class = number(cells[item.code]).and_then(|code| self.codes.meaning(code)).map(|meaning| meaning.class);
+        let taken = item.taken(&cells, class);
+        match (class, taken) {
+            (_, Taken::Sum(taken)) if Some(taken) != amount => tally.undecided.add(None),
+            (Some(OutcomeClass::Success), _) => tally.success.add(amount),
+            (Some(OutcomeClass::Retryable | OutcomeClass::Final), _) => tally.failed.add(amount),
+            (Some(OutcomeClass::Unknown), _) => tally.pending.add(amount),
+            (None, _) => tally.undecided.add(amount),
         }
-        Ok(self.read_item(line_no, &cells, amount).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
+        Ok(self.read_item(line_no, &cells, amount, taken).unwrap_or_else(|(place, reason)| ResultRow::Unparsable {
             line_no,
             column: Some(place as u64 + 1),
             reason: reason.to_owned(),
@@ -166,7 +171,13 @@ impl BankFile {
                 Cell::Field(ResultEdge::SuccessTotal(unit)) => {
                     control.success_total = Some(Declared { value: total(*unit)?, line: line_no, column: column_no });
                 }
-                Cell::Field(ResultEdge::Ignored) => {}
+                Cell::Field(ResultEdge::FailedCount) => {
+                    control.failed_count = Some(Declared { value: count()?, line: line_no, column: column_no });
+                }
+                Cell::Field(ResultEdge::FailedTotal(unit)) => {
+                    control.failed_total = Some(Declared { value: total(*unit)?, line: line_no, column: column_no });
+                }
+                Cell::Field(ResultEdge::TailBytes | ResultEdge::Ignored) => {}
             }
         }
         Ok(control)
@@ -217,25 +228,45 @@ struct Head {
 }
 
 /// A value that only one of header and trailer has helps to check what the other has.
-fn checked(mut controls: Vec<Control>, tally: &Tally, head: Head) -> Result<ResultHead, Refused> {
-    let (total, count) = (first(&controls, |all| all.total), first(&controls, |all| all.success_count));
+fn checked(mut controls: Vec<Control>, tally: &Tally, head: Head, holds: Holds) -> Result<ResultHead, Refused> {
+    let total = first(&controls, |all| all.total);
+    let (succeeded, failed) = (first(&controls, |all| all.success_count), first(&controls, |all| all.failed_count));
     for control in &mut controls {
-        (control.total, control.success_count) = (control.total.or(total), control.success_count.or(count));
+        control.total = control.total.or(total);
+        control.success_count = control.success_count.or(succeeded);
+        control.failed_count = control.failed_count.or(failed);
         tally.check(control)?;
     }
+    let success_total = first(&controls, |control| control.success_total).map(|total| total.value);
+    let failed_total = first(&controls, |control| control.failed_total).map(|total| total.value);
+    let (total, covers) = match (total, holds) {
+        // Where an amount cannot be read, the rows say less than the file declares.
+        (Some(total), Holds::All) => (total.value, Covers::Results),
+        (Some(total), Holds::Successes) => (total.value, Covers::Nothing),
+        (None, Holds::Successes) => (summed(tally)?, Covers::Nothing),
+        (None, Holds::All) => return Err(Refused::malformed(1, None, "no total")),
+    };
+    // Who counts the failures says by that how many succeeded, and with how much.
+    let not_failed_total = failed_total.filter(|failed| *failed <= total).map(|failed| total - failed);
+    let not_failed = failed.map(|failed| tally.all.count - failed.value);
     Ok(ResultHead {
         bank_code: head.bank_code,
         business_date: head.business_date,
         request_file_name: head.request_file_name,
         count: tally.all.count,
-        // Where an amount cannot be read, the rows say less than the file declares.
-        total: total.ok_or_else(|| Refused::malformed(1, None, "no total"))?.value,
-        success_count: count.map(|count| count.value),
-        success_total: first(&controls, |control| control.success_total).map(|total| total.value),
+        total,
+        success_count: succeeded.map(|count| count.value).or(not_failed),
+        success_total: success_total.or(not_failed_total),
         refund_count: None,
         refund_total: None,
-        covers: Covers::Results,
+        covers,
     })
+}
+
+/// The total of a file that declares none.
+fn summed(tally: &Tally) -> Result<Money, Refused> {
+    let reason = "the amounts come to more than a sum of money may be";
+    Money::from_fen(tally.all.fen).map_err(|_| Refused::malformed(1, None, reason))
 }
 
 fn first<T>(controls: &[Control], declared: impl Fn(&Control) -> Option<Declared<T>>) -> Option<Declared<T>> {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, Utc};
 
 use super::column::Misshapen;
 use super::field::Unit;
@@ -24,6 +24,7 @@ impl BankFile {
         line_no: u64,
         cells: &[&'a [u8]; COLUMNS_MAX],
         amount: Option<Money>,
+        taken: Taken,
     ) -> Result<ResultRow<'a>, (usize, &'static str)> {
         let (text, item) = (self.layout.text, &self.layout.result.item);
         let wrong = |place: usize, what: &'static str| (place, what);
@@ -31,8 +32,18 @@ impl BankFile {
             return Err(wrong(*place, "not the constant of a row"));
         }
         let order_no = number(cells[item.order_no]).ok_or_else(|| wrong(item.order_no, "not an order number"))?;
-        let amount = amount.ok_or_else(|| wrong(item.amount, "not a sum of money"))?;
+        let asked = amount.ok_or_else(|| wrong(item.amount, "not a sum of money"))?;
         let code = number(cells[item.code]).ok_or_else(|| wrong(item.code, "not a result code"))?;
+        let class = self.codes.meaning(code).map(|meaning| meaning.class);
+        let amount = match taken {
+            Taken::AsAsked => asked,
+            Taken::Sum(taken) if taken == asked && fails(class) => {
+                return Err(wrong(item.code, "a failure, although the whole amount was taken"));
+            }
+            // Another sum than was asked for is never booked: the difference is told as one.
+            Taken::Sum(taken) => taken,
+            Taken::Unreadable(place) => return Err(wrong(place, "not a sum of money")),
+        };
         let reason = match item.reason {
             Some(place) => plain(text, cells[place]).ok_or_else(|| wrong(place, "not plain text"))?,
             None => Cow::Borrowed(""),
@@ -43,17 +54,20 @@ impl BankFile {
             }
             Some(_) | None => None,
         };
-        let settled_at = match item.settled_at {
-            Some(place) if !cells[place].is_empty() => {
+        let settled_at = match (item.settled_at, item.settled_on) {
+            (Some(place), _) if !cells[place].is_empty() => {
                 Some(instant(cells[place]).ok_or_else(|| wrong(place, "not a time yyyymmddHHMMSS"))?)
             }
-            Some(_) | None => None,
+            (_, Some(place)) if !cells[place].iter().all(|byte| *byte == b'0') => {
+                Some(midnight(cells[place]).ok_or_else(|| wrong(place, "not a date yyyymmdd"))?)
+            }
+            (Some(_) | None, Some(_) | None) => None,
         };
-        if self.codes.meaning(code).is_some_and(|meaning| meaning.class == OutcomeClass::Success) {
+        if class == Some(OutcomeClass::Success) {
             if let (Some(place), None) = (item.gateway_txn_no, gateway_txn_no) {
                 return Err(wrong(place, "a success without transaction number"));
             }
-            if let (Some(place), None) = (item.settled_at, settled_at) {
+            if let (Some(place), None) = (item.settled_at.or(item.settled_on), settled_at) {
                 return Err(wrong(place, "a success without time"));
             }
         }
@@ -61,7 +75,28 @@ impl BankFile {
     }
 }
 
+/// What a row says of the money that was really taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Nothing else than its code says.
+    AsAsked,
+    Sum(Money),
+    Unreadable(usize),
+}
+
 impl ResultItem {
+    /// Of what did not succeed nothing is taken, unless the row says so.
+    pub(super) fn taken(&self, cells: &[&[u8]; COLUMNS_MAX], class: Option<OutcomeClass>) -> Taken {
+        let Some((place, unit)) = self.deducted.filter(|(place, _)| !cells[*place].is_empty()) else {
+            return Taken::AsAsked;
+        };
+        match amount(cells[place], unit) {
+            Some(taken) if taken.is_zero() && class != Some(OutcomeClass::Success) => Taken::AsAsked,
+            Some(taken) => Taken::Sum(taken),
+            None => Taken::Unreadable(place),
+        }
+    }
+
     /// Cuts a row; or it has not the cells of one.
     pub(super) fn cut_row<'a>(
         &self,
@@ -81,6 +116,13 @@ impl ResultItem {
     }
 }
 
+fn fails(class: Option<OutcomeClass>) -> bool {
+    match class {
+        Some(OutcomeClass::Retryable | OutcomeClass::Final) => true,
+        Some(OutcomeClass::Success | OutcomeClass::Unknown) | None => false,
+    }
+}
+
 pub(super) fn amount(cell: &[u8], unit: Unit) -> Option<Money> {
     money(std::str::from_utf8(cell).ok()?, unit)
 }
@@ -96,6 +138,11 @@ pub(super) fn date(cell: &[u8]) -> Option<NaiveDate> {
     let (year, month, day) = (digits_of(&cell[..4]), digits_of(&cell[4..6]), digits_of(&cell[6..]));
     let year = i32::try_from(year).ok().filter(|year| (2000..=2999).contains(year))?;
     NaiveDate::from_ymd_opt(year, month as u32, day as u32)
+}
+
+/// The beginning of a day, of which the time is not told.
+fn midnight(cell: &[u8]) -> Option<DateTime<Utc>> {
+    Some(date(cell)?.and_time(NaiveTime::MIN).and_local_timezone(BEIJING).single()?.to_utc())
 }
 
 fn instant(cell: &[u8]) -> Option<DateTime<Utc>> {

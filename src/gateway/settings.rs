@@ -41,13 +41,28 @@ pub struct LayoutSettings {
     pub line_end: String,
     pub file_name: String,
     pub request: SectionSettings,
-    pub result: SectionSettings,
+    pub result: ResultSettings,
 }
 
 /// The columns of one kind of file. A header or trailer that the file does not have is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SectionSettings {
+    #[serde(default)]
+    pub header: Vec<String>,
+    pub item: Vec<String>,
+    #[serde(default)]
+    pub trailer: Vec<String>,
+}
+
+/// The columns of a result file, and what it is as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultSettings {
+    /// None: all rows.
+    pub holds: Option<String>,
+    /// None: its name says nothing of its length.
+    pub name_length_digits: Option<usize>,
     #[serde(default)]
     pub header: Vec<String>,
     pub item: Vec<String>,
@@ -100,11 +115,12 @@ pub struct AlipayBillSettings {
     pub unpacked_max_bytes: u64,
 }
 
-/// What is configured of UnionPay: the codes of both ways, and the batch.
+/// What is configured of UnionPay: the codes of both ways, the batch and the daily files.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnionpaySettings {
     pub batch: UnionpayBatchSettings,
+    pub bill: UnionpayBillSettings,
     pub codes: BTreeMap<String, CodeSettings>,
 }
 
@@ -125,4 +141,14 @@ pub struct UnionpayBatchSettings {
     pub business_type: String,
     pub account_type: String,
     pub titles: Vec<String>,
+}
+
+/// UnionPay's daily files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnionpayBillSettings {
+    /// Empty: none are taken.
+    pub merchant_ids: Vec<String>,
+    pub inbox: PathBuf,
+    pub unpacked_max_bytes: u64,
 }

@@ -1,10 +1,12 @@
 //! UnionPay's batch deduction (银联批量代收): one file for the cards of every bank. Settings come in, the adapter goes
 //! out, or all mistakes. Here: what it is; [`request`] writes the request file and reads it back, [`result`] reads the answer.
+//! [`daily`] is something else: the files by which UnionPay tells what was settled on a day.
 //!
 //! The file's content is the plain text. What UnionPay's interface wants of it, base64 of the DEFLATE-compressed text in
 //! the field `fileContent` of a signed message, is made by whoever sends that message: so that the bytes which are
 //! sealed, hashed and shown to a person are the ones that say what is deducted.
 
+mod daily;
 mod request;
 mod result;
 
@@ -20,6 +22,7 @@ use super::text::{Charset, LineEnd, Separator, Text};
 use super::{Answers, Destination, FileBytes, ReadError, ResultHead, ResultRow, ResultSource};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::CodeTable;
+pub use daily::UnionpayBills;
 use result::ResultName;
 
 /// The most items that UnionPay takes in one file.

@@ -9,6 +9,8 @@ use crate::domain::money::Money;
 use crate::gateway::testing::ReadWhole;
 use crate::gateway::{Answers, BankGateway, BankSettings, RenderRequest, RequestHead, RequestItem, ResultRow};
 
+mod cfbs;
+
 const SHIPPED: &str = include_str!("../../../config/gateways/bank.toml");
 
 const GOOD: &str = "H,102,20260415,102_20260415_7_0001.txt,3,6000.00,1,1000.00\r\n\
@@ -440,4 +442,26 @@ proptest! {
             prop_assert_eq!((head.count, head.total, rows), (3, yuan("6000"), 3));
         }
     }
+}
+
+/// The cases of `fixtures/results/bank`; their whole outcomes are compared elsewhere.
+#[test]
+fn the_fixtures_are_read_or_refused_as_they_are_called() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/results/bank");
+    let gateway = gateway(|settings| settings.banks.get_mut("105").unwrap().layout = Some("cfbs".into()));
+    let (mut read, mut refused) = (0, 0);
+    for case in std::fs::read_dir(root).unwrap() {
+        let case = case.unwrap();
+        let case_name = case.file_name().into_string().unwrap();
+        let mut files = std::fs::read_dir(case.path()).unwrap().map(|file| file.unwrap().path());
+        let is_result = |end: &std::ffi::OsStr| end != "json" && end != "jsonl";
+        let path = files.find(|path| path.extension().is_none_or(is_result)).unwrap();
+        let of = [("cfbs", "105"), ("fixed", "301"), ("bars", "403")];
+        let bank_code = of.into_iter().find(|(layout, _)| case_name.contains(layout)).map_or("102", |(_, code)| code);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let told = gateway.bank(bank_code).unwrap().read_whole(name, &std::fs::read(&path).unwrap());
+        assert_eq!(told.is_err(), case_name.starts_with("refused-"), "{case_name}: {told:?}");
+        (read, refused) = if told.is_ok() { (read + 1, refused) } else { (read, refused + 1) };
+    }
+    assert!(read >= 10 && refused >= 10, "{read} {refused}");
 }

@@ -159,6 +159,7 @@ impl<'u> ResultName<'u> {
             count: Some(counted(2)?),
             success_total: Some(total(5)?),
             success_count: Some(counted(6)?),
+            ..Control::default()
         })
     }
 
@@ -219,7 +220,7 @@ impl<'u> ResultName<'u> {
         };
         let settled_at = match cells[columns.time] {
             b"" => None,
-            cell => Some(self.instant(cell).ok_or_else(|| wrong(columns.time, "not a time MMDDhhmmss"))?),
+            cell => Some(near(cell, self.batch_date).ok_or_else(|| wrong(columns.time, "not a time MMDDhhmmss"))?),
         };
         if self.file.codes.meaning(code).is_some_and(|meaning| meaning.class == OutcomeClass::Success) {
             if gateway_txn_no.is_none() {
@@ -231,20 +232,19 @@ impl<'u> ResultName<'u> {
         }
         Ok(ResultRow::Read { line_no, order_no, amount, code, reason, gateway_txn_no, settled_at })
     }
+}
 
-    /// A time without a year is of the year that brings it nearest to the day of the batch: what was handed over on 31
-    /// December is deducted in January.
-    fn instant(&self, cell: &[u8]) -> Option<DateTime<Utc>> {
-        if cell.len() != 10 || !cell.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let two = |at: usize| digits_of(&cell[at..at + 2]) as u32;
-        let batch = self.batch_date.and_time(NaiveTime::MIN);
-        let of_year = |year| NaiveDate::from_ymd_opt(year, two(0), two(2))?.and_hms_opt(two(4), two(6), two(8));
-        let year = self.batch_date.year();
-        let near = (year - 1..=year + 1).filter_map(of_year).min_by_key(|time| (*time - batch).abs())?;
-        Some(near.and_local_timezone(BEIJING).single()?.to_utc())
+/// A time MMDDhhmmss, which has no year, is of the year that brings it nearest to a day: what was handed over on 31
+/// December is deducted in January.
+pub(super) fn near(cell: &[u8], day: NaiveDate) -> Option<DateTime<Utc>> {
+    if cell.len() != 10 || !cell.iter().all(u8::is_ascii_digit) {
+        return None;
     }
+    let two = |at: usize| digits_of(&cell[at..at + 2]) as u32;
+    let of_year = |year| NaiveDate::from_ymd_opt(year, two(0), two(2))?.and_hms_opt(two(4), two(6), two(8));
+    let (year, midnight) = (day.year(), day.and_time(NaiveTime::MIN));
+    let near = (year - 1..=year + 1).filter_map(of_year).min_by_key(|time| (*time - midnight).abs())?;
+    Some(near.and_local_timezone(BEIJING).single()?.to_utc())
 }
 
 impl Rows {
@@ -293,7 +293,7 @@ impl Columns {
 }
 
 /// One line of code and message instead of a file: there is no result, and nothing in it is of a payer.
-fn rejection(code: &[u8]) -> Refused {
+pub(super) fn rejection(code: &[u8]) -> Refused {
     match number(code).filter(|code| code.len() <= CODE_BYTES_MAX) {
         Some(code) => {
             Refused::wrong_file(1, Some(1), format!("no result but an answer for the whole file: respCode {code}"))

@@ -107,7 +107,8 @@ fn a_time_is_of_the_year_nearest_to_the_day_of_the_batch() {
     let file = file("utf-8");
     let time = |day: &str, time: &str| {
         let name = ResultName::parse(&file, &format!("DK00000000777290058110097{day}0001O.txt")).unwrap();
-        name.instant(time.as_bytes()).map(|at| at.with_timezone(&BEIJING).format("%Y-%m-%d %H:%M:%S").to_string())
+        near(time.as_bytes(), name.batch_date)
+            .map(|at| at.with_timezone(&BEIJING).format("%Y-%m-%d %H:%M:%S").to_string())
     };
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(time("20260415", "0416101500"), some("2026-04-16 10:15:00"));
