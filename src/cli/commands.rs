@@ -1,6 +1,6 @@
 //! `pikou ingest`, `pikou run`, `pikou reconcile`: one piece of work each, then its events are published.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use tokio::io::BufReader;
@@ -15,7 +15,7 @@ use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
 use crate::store::request_files::RequestFile;
 use crate::store::{request_files, runs};
-use crate::worker::{self, intake, relay};
+use crate::worker::{self, companions, intake, relay};
 
 #[derive(Serialize)]
 struct IngestReport {
@@ -215,7 +215,7 @@ struct ReconcileReport {
     events_published: usize,
 }
 
-pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool) -> Result<(), Failure> {
+pub async fn reconcile(ctx: Context, path: &Path, whose: Whose<'_>, json: bool) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > ctx.settings.results.file_max_bytes {
@@ -223,9 +223,10 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
     }
     let mut bytes = std::fs::File::open(path).map_err(unreadable)?;
     let ends = FileEnds::of(&mut bytes).map_err(unreadable)?;
-    let from = sender_of(&ctx, bank, path, &ends)?;
+    let from = sender_of(&ctx, whose, path, &ends)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let outcome = stage::reconcile(&ctx, from, &name, bytes).await?;
+    let beside = companions::beside(path).map_err(unreadable)?;
+    let outcome = stage::reconcile_with(&ctx, from, &name, bytes, &beside).await?;
     let events_published = publish(&ctx).await;
     let file = outcome.file().clone();
     let report = ReconcileReport {
@@ -275,33 +276,39 @@ pub async fn reconcile(ctx: Context, path: &Path, bank: Option<&str>, json: bool
     if matches!(outcome, Outcome::Refused(_)) { Err(Failure::Refused) } else { Ok(()) }
 }
 
-/// Whose file it is: the bank's that is named; UnionPay's by the file's name, or because it lies in its inbox; the bank's
-/// that the file's header names, or whose inbox it lies in. Where none of them says, the first bank reads it, so that the
+/// Whose file a person says it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    pub gateway: Option<&'a str>,
+    pub bank: Option<&'a str>,
+}
+
+/// Whose file it is: what the person says; or who knows it by its name or its beginning; or the bank that its header
+/// names; or whose inbox it lies in, or whose code its folder has. Where none of them says, the first bank reads it, so that the
 /// refusal names what the file is.
-fn sender_of<'c>(
-    ctx: &'c Context,
-    named: Option<&str>,
-    path: &Path,
-    ends: &FileEnds,
-) -> Result<&'c dyn Answers, Failure> {
-    let gateway = &ctx.settings.bank;
-    let bank = |code: &str| gateway.bank(code).map(|bank| bank as &dyn Answers);
-    if let Some(code) = named {
+fn sender_of<'c>(ctx: &'c Context, whose: Whose<'_>, path: &Path, ends: &FileEnds) -> Result<&'c dyn Answers, Failure> {
+    let settings = &ctx.settings;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let bank = |code: &str| settings.bank.bank(code).map(|bank| bank as &dyn Answers);
+    if let Some(code) = whose.bank {
         return bank(code).ok_or_else(|| Failure::Usage(format!("there is no bank {code}")));
     }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let lies_in = |inbox: PathBuf| {
-        let inbox = inbox.canonicalize();
-        path.canonicalize().is_ok_and(|path| inbox.is_ok_and(|inbox| path.starts_with(inbox)))
-    };
-    let unionpay = ctx.settings.unionpay.as_ref();
-    if let Some(unionpay) = unionpay.filter(|own| own.claims(name) || lies_in(ctx.settings.inbox(*own))) {
-        return Ok(unionpay);
+    if let Some(gateway) = whose.gateway {
+        let from = settings.answerer(gateway, "", name);
+        return from.ok_or_else(|| Failure::Usage(format!("no files are taken of {gateway}: it is not configured")));
     }
-    if let Ok(bank) = gateway.bank_of_result(ends) {
+    let inbox_of = |from: &&dyn Answers| {
+        let inbox = settings.inbox(*from).canonicalize();
+        path.canonicalize().is_ok_and(|path| inbox.is_ok_and(|inbox| path.parent() == Some(inbox.as_path())))
+    };
+    if let Some(from) = settings.answerers().find(|from| from.knows(name, &ends.beginning)) {
+        return Ok(from);
+    }
+    if let Ok(bank) = settings.bank.bank_of_result(ends) {
         return Ok(bank);
     }
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let bank = folder.and_then(bank).or_else(|| ctx.settings.answerers().next());
-    bank.ok_or_else(|| Failure::Usage("no bank is configured".into()))
+    let from = settings.answerers().find(inbox_of).or_else(|| folder.and_then(bank));
+    let from = from.or_else(|| settings.answerers().next());
+    from.ok_or_else(|| Failure::Usage("nobody is configured whose files are taken".into()))
 }

@@ -80,12 +80,15 @@ enum Command {
     /// When schedules fire
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
-    /// Apply a bank's result file
+    /// Apply a result file of a bank, or a bill of a gateway
     Reconcile {
         file: PathBuf,
         /// Which bank it is from [default: the one its header names]
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
+        /// Which gateway it is from [default: told by its name and content]
+        #[arg(long, conflicts_with = "bank", value_parser = ["alipay", "wechat_pay", "unionpay"])]
+        gateway: Option<String>,
     },
     /// Request files: look, hand over again, mark as sent
     #[command(subcommand)]
@@ -205,8 +208,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Run(args) => with_app(settings, async |ctx| runs::runs(ctx, args, json).await).await,
         Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
-        Command::Reconcile { file, bank } => {
-            with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
+        Command::Reconcile { file, bank, gateway } => {
+            let whose = commands::Whose { gateway: gateway.as_deref(), bank: bank.as_deref() };
+            with_app(settings, async |ctx| commands::reconcile(ctx, &file, whose, json).await).await
         }
         Command::Files(what) => with_app(settings, async |ctx| files::files(ctx, what, json).await).await,
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,

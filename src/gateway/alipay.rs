@@ -143,6 +143,14 @@ impl Answers for AlipayBills {
         &self.inbox
     }
 
+    /// `#支付宝` in either encoding, or an archive that is called like the account.
+    fn knows(&self, file_name: &str, beginning: &[u8]) -> bool {
+        let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
+        let named = self.accounts.iter().any(|account| file_name.contains(&account[..16]));
+        [&b"#\xd6\xa7\xb8\xb6\xb1\xa6"[..], "#支付宝".as_bytes()].iter().any(|own| text.starts_with(own))
+            || named && beginning.starts_with(b"PK")
+    }
+
     fn answers_in_full(&self) -> bool {
         false
     }

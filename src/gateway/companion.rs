@@ -2,7 +2,7 @@
 //! refusal where one is there and cannot be understood. Called by whoever takes a result file from a folder, before
 //! the file is read.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -101,6 +101,47 @@ impl CompanionKind {
             }
             CompanionKind::Sha1 => hex(digest).map(Companion::Sha1).ok_or_else(|| wrong("no SHA-1 in 40 hex digits")),
         }
+    }
+}
+
+/// A small file as it lay beside a result file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    pub kind: CompanionKind,
+    pub bytes: Vec<u8>,
+}
+
+/// What all that lay beside a file says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Why one of them does not fit the file.
+    pub fault: Option<String>,
+    /// Still to be compared, by who unpacks the file.
+    pub sha1: Option<[u8; 20]>,
+    /// Still to be compared, by who reads it.
+    pub rows: Option<u64>,
+}
+
+impl Said {
+    /// Compares the file, opened anew for each, with what lay beside it.
+    pub fn of<F: Read + Seek>(beside: &[Beside], file_name: &str, file: &mut F) -> Result<Said, ReadError> {
+        let mut said = Said::default();
+        for Beside { kind, bytes } in beside {
+            file.rewind().map_err(ReadError::Disk)?;
+            let checked = match kind.read(file_name, bytes) {
+                Ok(companion) => companion.check(file).map(|()| companion),
+                Err(refused) => Err(refused.into()),
+            };
+            match checked {
+                Ok(companion) => {
+                    said.sha1 = said.sha1.or(companion.unpacked_sha1());
+                    said.rows = said.rows.or(companion.count());
+                }
+                Err(ReadError::Refused(refused)) => said.fault = Some(refused.reason),
+                Err(ReadError::Disk(error)) => return Err(ReadError::Disk(error)),
+            }
+        }
+        Ok(said)
     }
 }
 

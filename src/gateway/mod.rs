@@ -43,7 +43,7 @@ pub mod width;
 
 pub use alipay::AlipayBills;
 pub use bank::{BankFile, BankGateway, code_table};
-pub use companion::{Companion, CompanionKind};
+pub use companion::{Beside, Companion, CompanionKind};
 pub use hand_over::HandOver;
 pub use layout::LayoutMistake;
 pub use settings::{AlipaySettings, BankSettings, UnionpaySettings, WechatSettings};
@@ -65,6 +65,16 @@ pub trait Answers: Send + Sync {
     /// Whether a file of this name is for this one, where a gateway has files of several kinds.
     fn takes(&self, _file_name: &str) -> bool {
         true
+    }
+
+    /// Whether a file that came without a folder looks like one of these, by its name and its beginning.
+    fn knows(&self, _file_name: &str, _beginning: &[u8]) -> bool {
+        false
+    }
+
+    /// Whether [`ResultSource::sha1`] is compared while the file is unpacked; where nothing is unpacked it is of the file.
+    fn compares_sha1(&self) -> bool {
+        false
     }
 
     /// Whether a result file answers all orders of one request file, whose name its [`ResultHead`] has.

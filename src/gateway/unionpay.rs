@@ -192,6 +192,10 @@ impl Answers for UnionpayFile {
         self.claims(file_name)
     }
 
+    fn knows(&self, file_name: &str, _beginning: &[u8]) -> bool {
+        self.claims(file_name)
+    }
+
     fn answers_in_full(&self) -> bool {
         true
     }

@@ -115,6 +115,17 @@ impl Answers for WechatBills {
         &self.inbox
     }
 
+    fn knows(&self, _file_name: &str, beginning: &[u8]) -> bool {
+        let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
+        [&b"\x1f\x8b"[..], "交易时间,公众账号ID".as_bytes(), "记账时间,微信支付业务单号".as_bytes()]
+            .iter()
+            .any(|own| text.starts_with(own))
+    }
+
+    fn compares_sha1(&self) -> bool {
+        true
+    }
+
     fn answers_in_full(&self) -> bool {
         false
     }

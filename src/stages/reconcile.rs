@@ -15,7 +15,8 @@ use super::spool::{Filling, PIECE_BYTES, Spool};
 use super::{Context, StageError, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
-use crate::gateway::{Answers, Refused, RefusedKind, ResultHead};
+use crate::gateway::companion::Said;
+use crate::gateway::{Answers, Beside, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
 use crate::store::{attempts, gates, outbox, request_files, results, runs};
 
@@ -56,11 +57,30 @@ pub async fn reconcile(
     ctx: &Context,
     from: &dyn Answers,
     file_name: &str,
-    mut source: impl Read + Send,
+    source: impl Read + Send,
 ) -> Result<Outcome, StageError> {
-    let copying = |source| StageError::later("copying a result file", source);
+    reconcile_with(ctx, from, file_name, source, &[]).await
+}
+
+/// The same with what lay beside the file.
+pub async fn reconcile_with(
+    ctx: &Context,
+    from: &dyn Answers,
+    file_name: &str,
+    mut source: impl Read + Send,
+    beside: &[Beside],
+) -> Result<Outcome, StageError> {
     let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
-    let file = keep(ctx, from, file_name, &mut spool).await?;
+    let said = Said::of(beside, file_name, spool.bytes().map_err(copying)?);
+    let mut said =
+        said.map_err(|error| StageError::later("comparing a result file with what lies beside it", error))?;
+    if let Some(sha1) = said.sha1.filter(|_| !from.compares_sha1())
+        && spool.sha1().map_err(copying)? != sha1
+    {
+        said.fault = Some(".sha1: not the hash of the file".to_owned());
+    }
+    spool.bytes().map_err(copying)?;
+    let file = keep(ctx, from, file_name, &mut spool, &said).await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
     if file.state == "applied" {
@@ -70,12 +90,18 @@ pub async fn reconcile(
 }
 
 /// Keeps the bytes before anything is read from them, piece by piece; or finds the file that has them.
-async fn keep(ctx: &Context, from: &dyn Answers, file_name: &str, spool: &mut Spool) -> Result<ResultFile, StageError> {
+async fn keep(
+    ctx: &Context,
+    from: &dyn Answers,
+    file_name: &str,
+    spool: &mut Spool,
+    said: &Said,
+) -> Result<ResultFile, StageError> {
     let mut tx = ctx.begin().await?;
     let ring = ctx.sealer(&mut tx).await?;
     let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
     let sha256 = spool.sha256;
-    let (file, is_new) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, now).await?;
+    let (mut file, is_new) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, now).await?;
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     for piece_no in 1..=PIECES_MAX {
         let copied = spool.next_piece(&mut piece);
@@ -86,8 +112,17 @@ async fn keep(ctx: &Context, from: &dyn Answers, file_name: &str, spool: &mut Sp
         let content = ring.seal(Purpose::FileContent, &piece);
         result_files::keep_piece(&mut tx, file.result_file_id, piece_no, &content).await?;
     }
+    if ["received", "refused"].contains(&file.state.as_str()) {
+        let (sha1, rows) = (said.sha1.as_ref().map(|sha1| &sha1[..]), said.rows.map(|rows| rows as i64));
+        let id = file.result_file_id;
+        file = result_files::set_companions(&mut tx, id, said.fault.as_deref(), sha1, rows).await?;
+    }
     tx.commit().await?;
     Ok(file)
+}
+
+fn copying(source: std::io::Error) -> StageError {
+    StageError::later("copying a result file", source)
 }
 
 /// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
@@ -118,7 +153,6 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
 
 /// The bytes of a file as they were kept.
 pub async fn kept(ctx: &Context, file: &ResultFile) -> Result<Spool, StageError> {
-    let copying = |source| StageError::later("copying a kept result file", source);
     let mut filling = Filling::within(&ctx.settings.spool_folder()).map_err(copying)?;
     let mut connection = ctx.pool.acquire().await?;
     for piece_no in 1..=PIECES_MAX {
@@ -134,10 +168,17 @@ pub async fn kept(ctx: &Context, file: &ResultFile) -> Result<Spool, StageError>
 }
 
 async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
+    if let Some(fault) = &file.companion_fault {
+        return refuse(ctx, &file, &beside_the_file(fault.clone())).await;
+    }
     let mut connection = ctx.pool.acquire().await?;
     // Nothing of it counts before all of it is read.
-    let read = staging::stage(ctx, &mut connection, from, &file.file_name, spool).await?;
+    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
+    let read = staging::stage(ctx, &mut connection, from, &file.file_name, sha1, spool).await?;
     let refused = match &read {
+        Ok(staged) if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) => {
+            Some(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count)))
+        }
         Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
         Err(refused) => Some(refused.clone()),
     };
@@ -150,6 +191,10 @@ async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool
         staging::end(connection).await?;
     }
     outcome
+}
+
+fn beside_the_file(reason: String) -> Refused {
+    Refused { kind: RefusedKind::TotalsDiffer, line: 1, column: None, reason }
 }
 
 /// Books what is staged, range by range.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// Bytes that are copied, encrypted and kept at a time.
@@ -32,6 +33,19 @@ impl Spool {
     pub fn next_piece(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         piece.clear();
         (&mut self.file).take(PIECE_BYTES as u64).read_to_end(piece).map(drop)
+    }
+
+    /// The SHA-1 of the bytes, for those who give that beside a file.
+    pub fn sha1(&mut self) -> io::Result<[u8; 20]> {
+        let (mut digest, mut piece) = (Sha1::new(), Vec::with_capacity(PIECE_BYTES));
+        self.file.rewind()?;
+        loop {
+            self.next_piece(&mut piece)?;
+            if piece.is_empty() {
+                return Ok(digest.finalize().into());
+            }
+            digest.update(&piece);
+        }
     }
 
     /// The bytes, at their beginning.

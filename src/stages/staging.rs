@@ -32,6 +32,7 @@ pub async fn stage(
     connection: &mut PgConnection,
     from: &dyn Answers,
     file_name: &str,
+    sha1: Option<[u8; 20]>,
     spool: Spool,
 ) -> Result<Result<Staged, Refused>, StageError> {
     let (pieces, mut waiting) = mpsc::channel(PIECES_WAITING);
@@ -39,7 +40,7 @@ pub async fn stage(
     let (gateway, bank_code, name) = (from.gateway(), from.bank_code().to_owned(), file_name.to_owned());
     let reading = tokio::task::spawn_blocking(move || {
         let from = settings.answerer(gateway, &bank_code, &name);
-        from.map(|from| read(from, &name, spool, &pieces))
+        from.map(|from| read(from, &name, sha1, spool, &pieces))
     });
     let mut staging = staging::begin(&mut *connection).await?;
     while let Some(piece) = waiting.recv().await {
@@ -69,10 +70,16 @@ pub async fn end(mut connection: PoolConnection<Postgres>) -> Result<(), StageEr
     Ok(staging::end(&mut connection).await?)
 }
 
-fn read(from: &dyn Answers, name: &str, mut spool: Spool, pieces: &mpsc::Sender<Vec<u8>>) -> Result<Staged, ReadError> {
+fn read(
+    from: &dyn Answers,
+    name: &str,
+    sha1: Option<[u8; 20]>,
+    mut spool: Spool,
+    pieces: &mpsc::Sender<Vec<u8>>,
+) -> Result<Staged, ReadError> {
     let codes = from.codes();
     let (mut piece, mut last_line, mut gone) = (Vec::with_capacity(PIECE_BYTES + 4096), 0, false);
-    let mut source = ResultSource { name, bytes: spool.bytes().map_err(ReadError::Disk)?, sha1: None };
+    let mut source = ResultSource { name, bytes: spool.bytes().map_err(ReadError::Disk)?, sha1 };
     let head = from.read(&mut source, &mut |row| {
         // Where nobody takes them any more, the database has said why.
         if gone {

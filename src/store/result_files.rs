@@ -24,10 +24,13 @@ pub struct ResultFile {
     pub sequence: i64,
     /// The last line that is booked.
     pub booked_through: i64,
+    pub companion_fault: Option<String>,
+    pub companion_sha1: Option<Vec<u8>>,
+    pub companion_rows: Option<i64>,
 }
 
 const COLUMNS: &str = "result_file_id, gateway, bank_code, file_name, sha256, state, refused_as, refused_line, refused_column, \
-                       refused_reason, rows, applied, repeated, discrepancies, not_ours, sequence, booked_through";
+                       refused_reason, rows, applied, repeated, discrepancies, not_ours, sequence, booked_through, companion_fault, companion_sha1, companion_rows";
 
 /// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused becomes
 /// the file of the bank, and has the name, that it is now given with: it may have been refused for either.
@@ -68,6 +71,21 @@ pub async fn find_or_keep(
         .fetch_one(tx)
         .await?;
     Ok((file, false))
+}
+
+/// Notes what lay beside a file when it came, as long as nothing of it is booked.
+pub async fn set_companions(
+    tx: &mut PgConnection,
+    result_file_id: i64,
+    fault: Option<&str>,
+    sha1: Option<&[u8]>,
+    rows: Option<i64>,
+) -> sqlx::Result<ResultFile> {
+    let sql = format!(
+        "UPDATE result_files SET companion_fault = $2, companion_sha1 = $3, companion_rows = $4
+         WHERE result_file_id = $1 RETURNING {COLUMNS}"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).bind(fault).bind(sha1).bind(rows).fetch_one(tx).await
 }
 
 /// The file's row, locked: of two who apply it, the second finds it applied.

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::report;
-use crate::gateway::Answers;
+use super::{companions, report};
+use crate::gateway::{Answers, Beside, CompanionKind};
 use crate::stages::reconcile::{self, Outcome};
 use crate::stages::{Context, StageError};
 
-/// Endings of files that are not (yet) result files.
-const NOT_RESULTS: [&str; 6] = [".part", ".tmp", ".filepart", ".ok", ".md5", ".sha256"];
+/// Endings of files that are still being written.
+const NOT_RESULTS: [&str; 3] = [".part", ".tmp", ".filepart"];
 
 /// What lay in the inboxes at the last look. A file that still grows is not taken: half of it would be refused.
 #[derive(Default)]
@@ -56,7 +56,8 @@ fn files(folder: &Path) -> Result<Found, StageError> {
         let entry = entry.map_err(later)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let metadata = entry.metadata().map_err(later)?;
-        let result = !name.starts_with('.') && !NOT_RESULTS.iter().any(|end| name.ends_with(end));
+        let whole = !name.starts_with('.') && !NOT_RESULTS.iter().any(|end| name.ends_with(end));
+        let result = whole && CompanionKind::of(&name).is_none();
         if metadata.is_file() && result {
             found.push((entry.path(), (metadata.len(), metadata.modified().ok())));
         }
@@ -73,7 +74,8 @@ async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, siz
     let later = |source| StageError::later(format!("reading {}", path.display()), source);
     let bytes = File::open(path).map_err(later)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let outcome = reconcile::reconcile(ctx, from, &name, bytes).await?;
+    let beside = companions::beside(path).map_err(later)?;
+    let outcome = reconcile::reconcile_with(ctx, from, &name, bytes, &beside).await?;
     let file = outcome.file();
     let (gateway, bank) = (from.gateway(), from.bank_code());
     tracing::info!(file = name, gateway, bank, outcome = outcome.as_str(), rows = file.rows, "result file");
@@ -84,5 +86,9 @@ async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, siz
     std::fs::create_dir_all(&aside).map_err(later)?;
     // The same name may come twice; the bytes of both are in the database anyway.
     let number = file.result_file_id;
-    std::fs::rename(path, aside.join(format!("{number}-{name}"))).map_err(later)
+    let aside = aside.join(format!("{number}-{name}"));
+    for Beside { kind, .. } in beside {
+        std::fs::rename(companions::path_of(path, kind), companions::path_of(&aside, kind)).map_err(later)?;
+    }
+    std::fs::rename(path, aside).map_err(later)
 }

@@ -1,6 +1,7 @@
 //! What `pikou serve` does all day: each loop looks at the world, lets a stage do what is due, and looks again.
 //! A loop stops between two pieces of work, never within one; what it had not begun the next start finds.
 
+pub mod companions;
 pub mod files;
 pub mod inboxes;
 pub mod intake;

@@ -6,6 +6,7 @@ mod broker;
 mod bus;
 mod canary;
 mod cli;
+mod companions;
 mod crash;
 mod dead_letters;
 mod decided_files;

@@ -219,6 +219,11 @@ impl Answers for UnionpayBills {
         !name::is_of_batch(as_it_came(file_name))
     }
 
+    /// Called as UnionPay calls them: by the merchant, or by the day and the merchant.
+    fn knows(&self, file_name: &str, _beginning: &[u8]) -> bool {
+        self.takes(file_name) && self.merchant_ids.iter().any(|merchant| file_name.contains(merchant.as_str()))
+    }
+
     fn answers_in_full(&self) -> bool {
         false
     }
