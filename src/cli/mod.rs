@@ -7,6 +7,7 @@ mod account;
 mod by;
 mod commands;
 mod demo;
+mod discrepancies;
 mod events;
 mod files;
 mod hold;
@@ -87,6 +88,9 @@ enum Command {
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
     },
+    /// Where our book and the gateways' disagree: look, decide, reopen
+    #[command(subcommand)]
+    Discrepancies(discrepancies::Discrepancies),
     /// Request files: look, hand over again, mark as sent
     #[command(subcommand)]
     Files(files::Files),
@@ -207,6 +211,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
         Command::Reconcile { file, bank } => {
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, bank.as_deref(), json).await).await
+        }
+        Command::Discrepancies(what) => {
+            with_app(settings, async |ctx| discrepancies::discrepancies(ctx, what, json).await).await
         }
         Command::Files(what) => with_app(settings, async |ctx| files::files(ctx, what, json).await).await,
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,
