@@ -238,7 +238,9 @@ async fn list(ctx: &Context, args: &ListArgs, json: bool) -> Result<(), Failure>
         let days = (now - one.opened_at).num_days();
         let text = |value: &Option<String>| value.as_deref().map(harmless).unwrap_or_default();
         let evidence = match (one.result_file_id, &one.message_id) {
-            (Some(file), _) => format!("file {file}{}", one.line_no.map_or_else(String::new, |line| format!("#{line}"))),
+            (Some(file), _) => {
+                format!("file {file}{}", one.line_no.map_or_else(String::new, |line| format!("#{line}")))
+            }
             (None, Some(message)) => harmless(message),
             (None, None) => String::new(),
         };

@@ -75,9 +75,7 @@ impl DiscrepancyKind {
     pub fn decisions(self) -> &'static [Decision] {
         match self {
             K::UnknownOrder => &[Decision::Attach, Decision::Refund, Decision::WriteOff],
-            K::AmountDiffers | K::PartialRefund => {
-                &[Decision::AcceptGateway, Decision::Failed, Decision::KeepWaiting]
-            }
+            K::AmountDiffers | K::PartialRefund => &[Decision::AcceptGateway, Decision::Failed, Decision::KeepWaiting],
             K::Contradiction | K::UnknownCode | K::ResultMissing | K::NotInBill => {
                 &[Decision::AcceptSuccess, Decision::AcceptFailure, Decision::KeepWaiting]
             }
@@ -161,11 +159,9 @@ impl Decision {
             | Decision::Failed
             | Decision::AcceptSuccess
             | Decision::AcceptFailure => true,
-            Decision::Refund
-            | Decision::WriteOff
-            | Decision::KeepWaiting
-            | Decision::Keep
-            | Decision::Corrected => false,
+            Decision::Refund | Decision::WriteOff | Decision::KeepWaiting | Decision::Keep | Decision::Corrected => {
+                false
+            }
         }
     }
 
@@ -188,7 +184,9 @@ impl Decision {
             Decision::Failed => "no money moved: the attempt fails (or our payment is reversed)",
             Decision::KeepWaiting => "the attempt stays as it is; the next row about it is judged anew",
             Decision::AcceptSuccess => "the order has succeeded: its declaration is paid",
-            Decision::AcceptFailure => "the order has failed: its declaration may be collected again, or our payment is reversed",
+            Decision::AcceptFailure => {
+                "the order has failed: its declaration may be collected again, or our payment is reversed"
+            }
             Decision::Keep => "the money stays where it is; nothing of ours changes",
             Decision::Corrected => "a later file has put it right; nothing follows",
         }

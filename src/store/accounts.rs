@@ -40,7 +40,19 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
     .fetch_one(&mut *tx)
     .await?;
     let events = Events { outbox: row.get(0), published: row.get(1) };
-    Ok(Account { messages, candidates, attempts, skips, withdrawals, sums, orders, reversed, files, discrepancies, events })
+    Ok(Account {
+        messages,
+        candidates,
+        attempts,
+        skips,
+        withdrawals,
+        sums,
+        orders,
+        reversed,
+        files,
+        discrepancies,
+        events,
+    })
 }
 
 async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
@@ -93,13 +105,12 @@ async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
     )
     .fetch_one(&mut *tx)
     .await?;
-    let (succeeded, paid): (i64, Decimal) =
-        sqlx::query_as(
-            "SELECT count(*), COALESCE(sum(s.amount), 0) FROM settlements s
+    let (succeeded, paid): (i64, Decimal) = sqlx::query_as(
+        "SELECT count(*), COALESCE(sum(s.amount), 0) FROM settlements s
              WHERE NOT EXISTS (SELECT FROM online_orders o WHERE o.order_no = s.order_no AND o.state = 'started')",
-        )
-        .fetch_one(tx)
-        .await?;
+    )
+    .fetch_one(tx)
+    .await?;
     let attempts = Attempts {
         planned: row.get(0),
         withdrawn: row.get(2),

@@ -146,7 +146,10 @@ pub async fn resolve(ctx: &Context, path: &Path, args: &ResolveArgs, json: bool)
         Some(Err(_)) | None => Vec::new(),
     };
     let Some(filled) = Filled::of(&head) else {
-        eprintln!("pikou: {} has no columns discrepancy_id, decision, attach_order_no and reason in UTF-8", path.display());
+        eprintln!(
+            "pikou: {} has no columns discrepancy_id, decision, attach_order_no and reason in UTF-8",
+            path.display()
+        );
         return Err(Failure::Refused);
     };
     let answers = args.answers.clone().unwrap_or_else(|| {

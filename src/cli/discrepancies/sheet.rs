@@ -133,7 +133,23 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_no_cell_is_a_formula() {
-        let texts = ["", "a", "中文,逗号", "\"", "=1+1", "+86", "-5.00", "@x", "'", "'=1", "''", "two\r\nlines", "\tt", " =", "a'b"];
+        let texts = [
+            "",
+            "a",
+            "中文,逗号",
+            "\"",
+            "=1+1",
+            "+86",
+            "-5.00",
+            "@x",
+            "'",
+            "'=1",
+            "''",
+            "two\r\nlines",
+            "\tt",
+            " =",
+            "a'b",
+        ];
         let rows: Vec<Vec<String>> = texts
             .iter()
             .flat_map(|one| texts.iter().map(move |other| vec![(*one).to_owned(), "x".into(), (*other).to_owned()]))

@@ -142,7 +142,8 @@ fn lines(report: &ShowReport, decisions: &[DiscrepancyDecision]) -> Vec<String> 
     }
     if let Some(code) = &one.code {
         let means = report.code_reason.as_ref().zip(report.code_class);
-        let means = means.map_or_else(|| "of no meaning that we know".to_owned(), |(why, class)| format!("{class}: {why}"));
+        let means =
+            means.map_or_else(|| "of no meaning that we know".to_owned(), |(why, class)| format!("{class}: {why}"));
         line("", &format!("code {code}, {means}"));
     }
     if let Some(number) = &one.gateway_txn_no {
@@ -167,7 +168,8 @@ fn lines(report: &ShowReport, decisions: &[DiscrepancyDecision]) -> Vec<String> 
             line("", &format!("run {run_id}, request file {file}"));
         }
         if let Some(at) = &item.settled_at {
-            let by = item.gateway_txn_no.as_ref().map_or_else(String::new, |number| format!(" by transaction {number}"));
+            let by =
+                item.gateway_txn_no.as_ref().map_or_else(String::new, |number| format!(" by transaction {number}"));
             line("", &format!("settled {at}{by}"));
         }
         if let Some(other) = &item.other_order_no {

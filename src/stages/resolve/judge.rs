@@ -44,7 +44,9 @@ pub enum NotResolved {
     DeclaredAnew(String),
     #[error("its transaction has settled order {0}")]
     TransactionKnown(String),
-    #[error("its attempt has failed, so nothing would wait and it could be collected again: say whether it has succeeded")]
+    #[error(
+        "its attempt has failed, so nothing would wait and it could be collected again: say whether it has succeeded"
+    )]
     NothingWaits,
 }
 
@@ -243,8 +245,6 @@ fn failed(case: &Case, decision: Decision) -> OrderEffect {
     });
     OrderEffect::Fail(match said {
         Some((code, meaning)) => Failure { code, class: meaning.class, meaning: Some(meaning.clone()) },
-        None => {
-            Failure { code: decision.as_str().to_owned(), class: OutcomeClass::Retryable, meaning: None }
-        }
+        None => Failure { code: decision.as_str().to_owned(), class: OutcomeClass::Retryable, meaning: None },
     })
 }

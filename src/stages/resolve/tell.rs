@@ -37,13 +37,7 @@ pub fn reopened(about: &Discrepancy, decision_id: i64, now: DateTime<Utc>) -> Ev
     changed(EventType::DiscrepancyReopened, about, discrepancy(about), decision_id, now)
 }
 
-fn changed(
-    kind: EventType,
-    about: &Discrepancy,
-    data: DiscrepancyData,
-    decision_id: i64,
-    now: DateTime<Utc>,
-) -> Event {
+fn changed(kind: EventType, about: &Discrepancy, data: DiscrepancyData, decision_id: i64, now: DateTime<Utc>) -> Event {
     Event {
         kind,
         subject: Subject::Discrepancy(about.discrepancy_id),
@@ -188,13 +182,7 @@ fn next_step(failure: &Failure) -> Option<String> {
     failure.meaning.as_ref().map(|meaning| meaning.next_step.clone()).filter(|step| !step.is_empty())
 }
 
-fn payment_failed(
-    order: &OnlineOrder,
-    sequence: i64,
-    failure: &Failure,
-    cause: &str,
-    now: DateTime<Utc>,
-) -> Event {
+fn payment_failed(order: &OnlineOrder, sequence: i64, failure: &Failure, cause: &str, now: DateTime<Utc>) -> Event {
     let data = OrderData {
         order_no: order.order_no.clone(),
         payer_id: order.payer_id.clone(),
