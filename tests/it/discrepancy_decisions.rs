@@ -100,7 +100,7 @@ async fn a_reversed_contribution_is_collected_anew_and_paid_once_more() {
     // The bank repeats its rows of the first order: the money that went back is known, other money is not.
     let other = Row { txn_no: "T7".into(), ..paid(1) };
     place.reconcile("R8", &result_file("102_20260415_1_0001.txt", &[paid(1)])).await;
-    place.reconcile("R9", &result_file("102_20260415_1_0001.txt", &[failed(1, "1001")])).await;
+    place.reconcile("R9", &result_file("102_20260415_1_0001.txt", &[failed(1, "2001")])).await;
     place.reconcile("R10", &result_file("102_20260415_1_0001.txt", &[other])).await;
     let files = "SELECT applied || ' ' || repeated || ' ' || discrepancies FROM result_files ORDER BY result_file_id DESC LIMIT 3";
     assert_eq!(place.texts(files).await, ["0 0 1", "1 0 0", "0 1 0"]);
@@ -217,7 +217,10 @@ async fn a_result_and_a_run_at_the_same_time_see_the_decision_or_are_seen_by_it(
                 }
             }
         };
-        tokio::join!(tokio::spawn(racer(0)), tokio::spawn(racer(1)), tokio::spawn(racer(2)));
+        let racers = [racer(0), racer(1), racer(2)].map(tokio::spawn);
+        for racer in racers {
+            racer.await.unwrap();
+        }
         assert_eq!(place.attempts_of(1).await, ["P1 1500.00 succeeded", "P2 2000.00 succeeded"], "round {round}");
         assert_eq!(place.attempts_of(2).await, Vec::<String>::new(), "round {round}: paid, or not decided");
         place.account().await;
@@ -254,7 +257,7 @@ async fn no_statement_gets_round_a_decision() {
         ("resolved by nobody", update("state = 'resolved'"), follow),
         ("resolved by a decision on another", update("state = 'resolved', decision_id = 1"), follow),
         ("another amount of theirs", update("amount_theirs = 1"), follow),
-        ("an older sequence", update("sequence = 0"), "discrepancies_sequence_check"),
+        ("an older sequence", update("sequence = 0"), follow),
         (
             "a failed attempt revived",
             "UPDATE attempts SET state = 'unknown' WHERE payer_id = 'P1'".into(),
