@@ -166,30 +166,86 @@ async fn money_for_an_order_we_do_not_know_is_attached_refunded_or_written_off()
         "unknown order",
         &[&[paid(1), strange]],
         K::UnknownOrder,
-        &[(D::Attach, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+        &[
+            (
+                D::Attach,
+                "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
              2000.00 T9 by decision 1 | decided 1 attach | run closed | told discrepancy.resolved 1 2,
              deduction.succeeded O2 3, payment.recorded O2 4, declaration.paid D2 3, amount.fulfilled
-             P2/2026 2, run.closed 1 4"),
-        (D::Refund, "done [1] | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00 T1 by 1#2 |
-             decided 1 refund | run settling | told discrepancy.resolved 1 2, refund.proposed 1 3"),
-        (D::WriteOff, "done [1] | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00 T1 by 1#2 |
-             decided 1 write_off | run settling | told discrepancy.resolved 1 2")],
+             P2/2026 2, run.closed 1 4",
+            ),
+            (
+                D::Refund,
+                "done [1] | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00 T1 by 1#2 |
+             decided 1 refund | run settling | told discrepancy.resolved 1 2, refund.proposed 1 3",
+            ),
+            (
+                D::WriteOff,
+                "done [1] | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00 T1 by 1#2 |
+             decided 1 write_off | run settling | told discrepancy.resolved 1 2",
+            ),
+        ],
     )
     .await;
     let other_sum = Row { txn_no: "T9".into(), ..Row::paid("P9999", "2000.01") };
-    check("another sum", &[&[other_sum]], K::UnknownOrder, &[(D::Attach, "refused amount_differs | P1 sent, P2 sent | D1 paying, D2 paying | open unknown_order | run
-             sent | told")]).await;
+    check(
+        "another sum",
+        &[&[other_sum]],
+        K::UnknownOrder,
+        &[(
+            D::Attach,
+            "refused amount_differs | P1 sent, P2 sent | D1 paying, D2 paying | open unknown_order | run
+             sent | told",
+        )],
+    )
+    .await;
     let not_paid = Row::failed("P9999", "2000.00", "1001");
-    check("no money", &[&[not_paid]], K::UnknownOrder, &[(D::Attach, "refused no_money | P1 sent, P2 sent | D1 paying, D2 paying | open unknown_order | run sent |
-             told")]).await;
+    check(
+        "no money",
+        &[&[not_paid]],
+        K::UnknownOrder,
+        &[(
+            D::Attach,
+            "refused no_money | P1 sent, P2 sent | D1 paying, D2 paying | open unknown_order | run sent |
+             told",
+        )],
+    )
+    .await;
     let settled_by = Row { txn_no: "T1".into(), ..Row::paid("P9999", "2000.00") };
-    check("a known transaction", &[&[paid(1)], &[settled_by]], K::UnknownOrder, &[(D::Attach, "refused transaction_known | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00
-             T1 by 1#2 | open unknown_order | run settling | told")]).await;
+    check(
+        "a known transaction",
+        &[&[paid(1)], &[settled_by]],
+        K::UnknownOrder,
+        &[(
+            D::Attach,
+            "refused transaction_known | P1 succeeded, P2 sent | D1 paid, D2 paying | settled O1 1500.00
+             T1 by 1#2 | open unknown_order | run settling | told",
+        )],
+    )
+    .await;
     let strange = Row { txn_no: "T9".into(), ..Row::paid("P9999", "2000.00") };
-    check("a paid order", &[&[paid(2), strange.clone()]], K::UnknownOrder, &[(D::Attach, "refused not_open | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2
-             | open unknown_order | run settling | told")]).await;
-    check("a failed order", &[&[failed(2, "1001"), strange]], K::UnknownOrder, &[(D::Attach, "refused not_open | P1 sent, P2 failed | D1 paying, D2 payable failed 1 | open unknown_order
-             | run settling | told")]).await;
+    check(
+        "a paid order",
+        &[&[paid(2), strange.clone()]],
+        K::UnknownOrder,
+        &[(
+            D::Attach,
+            "refused not_open | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2
+             | open unknown_order | run settling | told",
+        )],
+    )
+    .await;
+    check(
+        "a failed order",
+        &[&[failed(2, "1001"), strange]],
+        K::UnknownOrder,
+        &[(
+            D::Attach,
+            "refused not_open | P1 sent, P2 failed | D1 paying, D2 payable failed 1 | open unknown_order
+             | run settling | told",
+        )],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -199,87 +255,189 @@ async fn another_amount_books_nothing_in_part() {
         "less",
         &[&[less.clone(), paid(2)]],
         K::AmountDiffers,
-        &[(D::AcceptGateway, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+        &[
+            (
+                D::AcceptGateway,
+                "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
              1#3 | decided 1 accept_gateway | run closed | told discrepancy.resolved 1 2, refund.proposed
-             1 3, deduction.failed O1 4, declaration.payable_again D1 3"),
-        (D::Failed, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+             1 3, deduction.failed O1 4, declaration.payable_again D1 3",
+            ),
+            (
+                D::Failed,
+                "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
              1#3 | decided 1 failed | run closed | told discrepancy.resolved 1 2, deduction.failed O1 4,
-             declaration.payable_again D1 3"),
-        (D::KeepWaiting, "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
-             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2")],
+             declaration.payable_again D1 3",
+            ),
+            (
+                D::KeepWaiting,
+                "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
+             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+            ),
+        ],
     )
     .await;
     check(
         "less, and paid before",
         &[&[paid(1), paid(2)], &[less]],
         K::AmountDiffers,
-        &[(D::AcceptGateway, "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
+        &[
+            (
+                D::AcceptGateway,
+                "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
              O2 2000.00 T2 by 1#3 | reversed O1 by decision 1 | decided 1 accept_gateway | run closed |
              told discrepancy.resolved 1 2, refund.proposed 1 3, payment.reversed O1 5,
-             declaration.reversed D1 4"),
-        (D::Failed, "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
+             declaration.reversed D1 4",
+            ),
+            (
+                D::Failed,
+                "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
              O2 2000.00 T2 by 1#3 | reversed O1 by decision 1 | decided 1 failed | run closed | told
-             discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4"),
-        (D::KeepWaiting, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2")],
+             discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4",
+            ),
+            (
+                D::KeepWaiting,
+                "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+            ),
+        ],
     )
     .await;
 }
 
 #[tokio::test]
 async fn a_contradiction_ends_as_a_person_says() {
-    let failed_then_paid = [(D::AcceptSuccess, "done [1] | P1 succeeded, P2 succeeded | D1 paid failed 1, D2 paid | settled O1 1500.00 T1 by
+    let failed_then_paid = [
+        (
+            D::AcceptSuccess,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid failed 1, D2 paid | settled O1 1500.00 T1 by
              decision 1, O2 2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told
              discrepancy.resolved 1 2, deduction.succeeded O1 4, payment.recorded O1 5, declaration.paid
-             D1 4, amount.fulfilled P1/2026 2"), (D::AcceptFailure, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
-             1#3 | decided 1 accept_failure | run closed | told discrepancy.resolved 1 2"), (D::KeepWaiting, "refused nothing_waits | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2
-             2000.00 T2 by 1#3 | open contradiction | run closed | told")];
+             D1 4, amount.fulfilled P1/2026 2",
+        ),
+        (
+            D::AcceptFailure,
+            "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+             1#3 | decided 1 accept_failure | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            D::KeepWaiting,
+            "refused nothing_waits | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2
+             2000.00 T2 by 1#3 | open contradiction | run closed | told",
+        ),
+    ];
     check("failed, then paid", &[&[failed(1, "1001"), paid(2)], &[paid(1)]], K::Contradiction, &failed_then_paid).await;
-    let paid_then_failed = [(D::AcceptSuccess, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told discrepancy.resolved 1 2"), (D::AcceptFailure, "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
+    let paid_then_failed = [
+        (
+            D::AcceptSuccess,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            D::AcceptFailure,
+            "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
              O2 2000.00 T2 by 1#3 | reversed O1 by decision 1 | decided 1 accept_failure | run closed |
-             told discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4"), (D::KeepWaiting, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2")];
+             told discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4",
+        ),
+        (
+            D::KeepWaiting,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+        ),
+    ];
     check("paid, then failed", &[&[paid(1), paid(2)], &[failed(1, "1001")]], K::Contradiction, &paid_then_failed).await;
     // Both rows are decided together: by the money of the one, or in the words of the other.
-    let both = [(D::AcceptSuccess, "done [1, 2] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by
+    let both = [
+        (
+            D::AcceptSuccess,
+            "done [1, 2] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by
              decision 1, O2 2000.00 T2 by 1#4 | decided 1 accept_success, 2 accept_success | run closed |
              told discrepancy.resolved 1 2, discrepancy.resolved 2 2, deduction.succeeded O1 4,
-             payment.recorded O1 5, declaration.paid D1 3, amount.fulfilled P1/2026 2"), (D::AcceptFailure, "done [1, 2] | P1 failed, P2 succeeded | D1 payable, D2 paid | settled O2 2000.00 T2 by 1#4 |
+             payment.recorded O1 5, declaration.paid D1 3, amount.fulfilled P1/2026 2",
+        ),
+        (
+            D::AcceptFailure,
+            "done [1, 2] | P1 failed, P2 succeeded | D1 payable, D2 paid | settled O2 2000.00 T2 by 1#4 |
              held P1 no_agreement | decided 1 accept_failure, 2 accept_failure | run closed | told
              discrepancy.resolved 1 2, discrepancy.resolved 2 2, deduction.failed O1 4,
-             declaration.payable_again D1 3, amount.held P1/2026 2"), (D::KeepWaiting, "done [1, 2] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#4 |
+             declaration.payable_again D1 3, amount.held P1/2026 2",
+        ),
+        (
+            D::KeepWaiting,
+            "done [1, 2] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#4 |
              decided 1 keep_waiting, 2 keep_waiting | run closed | told discrepancy.resolved 1 2,
-             discrepancy.resolved 2 2")];
+             discrepancy.resolved 2 2",
+        ),
+    ];
     check("both in one file", &[&[failed(1, "2001"), paid(1), paid(2)]], K::Contradiction, &both).await;
-    let of_another = [(D::AcceptSuccess, "refused transaction_known | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2
-             2000.00 T2 by 1#2 | open contradiction | run closed | told"), (D::AcceptFailure, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+    let of_another = [
+        (
+            D::AcceptSuccess,
+            "refused transaction_known | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2
+             2000.00 T2 by 1#2 | open contradiction | run closed | told",
+        ),
+        (
+            D::AcceptFailure,
+            "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
              1#2 | decided 1 accept_failure | run closed | told discrepancy.resolved 1 2,
-             deduction.failed O1 4, declaration.payable_again D1 3"), (D::KeepWaiting, "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2 |
-             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2")];
+             deduction.failed O1 4, declaration.payable_again D1 3",
+        ),
+        (
+            D::KeepWaiting,
+            "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2 |
+             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+        ),
+    ];
     let second = Row { txn_no: "T2".into(), ..paid(1) };
     check("of another order's transaction", &[&[paid(2)], &[second]], K::Contradiction, &of_another).await;
 }
 
 #[tokio::test]
 async fn a_code_that_we_do_not_know_means_what_a_person_says() {
-    let three = [(D::AcceptSuccess, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 by decision 1,
+    let three = [
+        (
+            D::AcceptSuccess,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 by decision 1,
              O2 2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told discrepancy.resolved 1
              2, deduction.succeeded O1 4, payment.recorded O1 5, declaration.paid D1 3, amount.fulfilled
-             P1/2026 2"), (D::AcceptFailure, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+             P1/2026 2",
+        ),
+        (
+            D::AcceptFailure,
+            "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
              1#3 | decided 1 accept_failure | run closed | told discrepancy.resolved 1 2,
-             deduction.failed O1 4, declaration.payable_again D1 3"), (D::KeepWaiting, "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
-             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2")];
+             deduction.failed O1 4, declaration.payable_again D1 3",
+        ),
+        (
+            D::KeepWaiting,
+            "done [1] | P1 unknown, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
+             decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+        ),
+    ];
     check("unknown code", &[&[failed(1, "7777"), paid(2)]], K::UnknownCode, &three).await;
 }
 
 #[tokio::test]
 async fn money_that_moved_twice_or_after_a_void_is_refunded_or_kept() {
     let again = Row { txn_no: "T8".into(), settled_at: "20260416101459".into(), ..paid(1) };
-    check("twice", &[&[paid(1), paid(2)], &[again]], K::DoublePayment, &[(D::Refund, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+    check(
+        "twice",
+        &[&[paid(1), paid(2)], &[again]],
+        K::DoublePayment,
+        &[
+            (
+                D::Refund,
+                "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
              2000.00 T2 by 1#3 | decided 1 refund | run closed | told discrepancy.resolved 1 2,
-             refund.proposed 1 3"), (D::Keep, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 keep | run closed | told discrepancy.resolved 1 2")]).await;
+             refund.proposed 1 3",
+            ),
+            (
+                D::Keep,
+                "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 keep | run closed | told discrepancy.resolved 1 2",
+            ),
+        ],
+    )
+    .await;
     let mut found = Vec::new();
     for decision in [D::Refund, D::Keep] {
         let place = Place::new().await;
@@ -291,17 +449,42 @@ async fn money_that_moved_twice_or_after_a_void_is_refunded_or_kept() {
         apply(&place, &[&[paid(1)]]).await;
         found.push((decision.as_str().to_owned(), decided(&place, K::PaidAfterVoid, decision, None).await));
     }
-    compare(found, vec![("refund".into(), words("done [1] | P1 withdrawn voided | D1 voided | decided 1 refund | run closed | told
-             discrepancy.resolved 1 2, refund.proposed 1 3")), ("keep".into(), words("done [1] | P1 withdrawn voided | D1 voided | decided 1 keep | run closed | told
-             discrepancy.resolved 1 2"))]);
+    compare(
+        found,
+        vec![
+            (
+                "refund".into(),
+                words(
+                    "done [1] | P1 withdrawn voided | D1 voided | decided 1 refund | run closed | told
+             discrepancy.resolved 1 2, refund.proposed 1 3",
+                ),
+            ),
+            (
+                "keep".into(),
+                words(
+                    "done [1] | P1 withdrawn voided | D1 voided | decided 1 keep | run closed | told
+             discrepancy.resolved 1 2",
+                ),
+            ),
+        ],
+    );
 }
 
 #[tokio::test]
 async fn what_has_no_order_is_closed() {
     let unreadable = Row { amount: "x".into(), ..paid(1) };
-    let two = [(D::Corrected, "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
-             decided 1 corrected | run settling | told discrepancy.resolved 1 2"), (D::WriteOff, "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
-             decided 1 write_off | run settling | told discrepancy.resolved 1 2")];
+    let two = [
+        (
+            D::Corrected,
+            "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
+             decided 1 corrected | run settling | told discrepancy.resolved 1 2",
+        ),
+        (
+            D::WriteOff,
+            "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#3 |
+             decided 1 write_off | run settling | told discrepancy.resolved 1 2",
+        ),
+    ];
     check("unparsable row", &[&[unreadable, paid(2)]], K::UnparsableRow, &two).await;
     let mut found = Vec::new();
     for (kind, decision) in [(K::NameReused, D::Corrected), (K::NameReused, D::WriteOff)] {
@@ -310,9 +493,25 @@ async fn what_has_no_order_is_closed() {
         place.reconcile("R1.txt", &result_file("102_20260415_1_0001.txt", &[paid(2)])).await;
         found.push((decision.as_str().to_owned(), decided(&place, kind, decision, None).await));
     }
-    compare(found, vec![("corrected".into(), words("done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 2#2 | decided 1 corrected | run closed | told discrepancy.resolved 1 2")), ("write_off".into(), words("done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 2#2 | decided 1 write_off | run closed | told discrepancy.resolved 1 2"))]);
+    compare(
+        found,
+        vec![
+            (
+                "corrected".into(),
+                words(
+                    "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 2#2 | decided 1 corrected | run closed | told discrepancy.resolved 1 2",
+                ),
+            ),
+            (
+                "write_off".into(),
+                words(
+                    "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 2#2 | decided 1 write_off | run closed | told discrepancy.resolved 1 2",
+                ),
+            ),
+        ],
+    );
 }
 
 /// P3's two declarations, the year's and a special one, are paid by one online order; then the channel reports.
@@ -334,32 +533,80 @@ async fn an_online_order_is_decided_on_whole() {
     let failed = || ("failed", json!({"code": "TRADE_HAS_CLOSE"}));
     let odd = ("failed", json!({"code": "ODD"}));
     let cases = [
-        ("failed, then paid: accept_success", vec![failed(), paid("T1")], K::Contradiction, D::AcceptSuccess, "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
+        (
+            "failed, then paid: accept_success",
+            vec![failed(), paid("T1")],
+            K::Contradiction,
+            D::AcceptSuccess,
+            "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
              decision 1, Z1 1200.00 T1 by decision 1 | decided 1 accept_success, 2 accept_success | told
              discrepancy.resolved 1 2, discrepancy.resolved 2 2, payment.recorded Z1 5, declaration.paid
-             N1 4, amount.fulfilled P3/2026 2, payment.recorded Z1 6, declaration.paid S1 4"),
-        ("failed, then paid: accept_failure", vec![failed(), paid("T1")], K::Contradiction, D::AcceptFailure, "done [1, 2] | P3 failed, P3 failed | N1 payable, S1 payable | decided 1 accept_failure, 2
-             accept_failure | told discrepancy.resolved 1 2, discrepancy.resolved 2 2"),
-        ("failed, then paid: keep_waiting", vec![failed(), paid("T1")], K::Contradiction, D::KeepWaiting, "refused nothing_waits | P3 failed, P3 failed | N1 payable, S1 payable | open contradiction,
-             contradiction | told"),
-        ("paid, then failed: accept_failure", vec![paid("T1"), failed()], K::Contradiction, D::AcceptFailure, "done [1, 2] | P3 reversed, P3 reversed | N1 reversed, S1 reversed | settled Z1 2000.00 T1 by
+             N1 4, amount.fulfilled P3/2026 2, payment.recorded Z1 6, declaration.paid S1 4",
+        ),
+        (
+            "failed, then paid: accept_failure",
+            vec![failed(), paid("T1")],
+            K::Contradiction,
+            D::AcceptFailure,
+            "done [1, 2] | P3 failed, P3 failed | N1 payable, S1 payable | decided 1 accept_failure, 2
+             accept_failure | told discrepancy.resolved 1 2, discrepancy.resolved 2 2",
+        ),
+        (
+            "failed, then paid: keep_waiting",
+            vec![failed(), paid("T1")],
+            K::Contradiction,
+            D::KeepWaiting,
+            "refused nothing_waits | P3 failed, P3 failed | N1 payable, S1 payable | open contradiction,
+             contradiction | told",
+        ),
+        (
+            "paid, then failed: accept_failure",
+            vec![paid("T1"), failed()],
+            K::Contradiction,
+            D::AcceptFailure,
+            "done [1, 2] | P3 reversed, P3 reversed | N1 reversed, S1 reversed | settled Z1 2000.00 T1 by
              report-1, Z1 1200.00 T1 by report-1 | reversed Z1 by decision 1, Z1 by decision 1 | decided
              1 accept_failure, 2 accept_failure | told discrepancy.resolved 1 2, discrepancy.resolved 2
              2, payment.reversed Z1 6, declaration.reversed N1 4, payment.reversed Z1 7,
-             declaration.reversed S1 4"),
-        ("paid, then failed: keep_waiting", vec![paid("T1"), failed()], K::Contradiction, D::KeepWaiting, "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
+             declaration.reversed S1 4",
+        ),
+        (
+            "paid, then failed: keep_waiting",
+            vec![paid("T1"), failed()],
+            K::Contradiction,
+            D::KeepWaiting,
+            "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
              report-1, Z1 1200.00 T1 by report-1 | decided 1 keep_waiting, 2 keep_waiting | told
-             discrepancy.resolved 1 2, discrepancy.resolved 2 2"),
-        ("odd: accept_success", vec![odd.clone()], K::UnknownCode, D::AcceptSuccess, "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 by decision
+             discrepancy.resolved 1 2, discrepancy.resolved 2 2",
+        ),
+        (
+            "odd: accept_success",
+            vec![odd.clone()],
+            K::UnknownCode,
+            D::AcceptSuccess,
+            "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 by decision
              1, Z1 1200.00 by decision 1 | decided 1 accept_success, 2 accept_success | told
              discrepancy.resolved 1 2, discrepancy.resolved 2 2, payment.recorded Z1 3, declaration.paid
-             N1 3, amount.fulfilled P3/2026 2, payment.recorded Z1 4, declaration.paid S1 3"),
-        ("odd: accept_failure", vec![odd], K::UnknownCode, D::AcceptFailure, "done [1, 2] | P3 failed, P3 failed | N1 payable, S1 payable | decided 1 accept_failure, 2
+             N1 3, amount.fulfilled P3/2026 2, payment.recorded Z1 4, declaration.paid S1 3",
+        ),
+        (
+            "odd: accept_failure",
+            vec![odd],
+            K::UnknownCode,
+            D::AcceptFailure,
+            "done [1, 2] | P3 failed, P3 failed | N1 payable, S1 payable | decided 1 accept_failure, 2
              accept_failure | told discrepancy.resolved 1 2, discrepancy.resolved 2 2, payment.failed Z1
-             3, declaration.payable_again N1 3, declaration.payable_again S1 3"),
-        ("paid twice: refund", vec![paid("T1"), paid("T2")], K::DoublePayment, D::Refund, "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
+             3, declaration.payable_again N1 3, declaration.payable_again S1 3",
+        ),
+        (
+            "paid twice: refund",
+            vec![paid("T1"), paid("T2")],
+            K::DoublePayment,
+            D::Refund,
+            "done [1, 2] | P3 succeeded, P3 succeeded | N1 paid, S1 paid | settled Z1 2000.00 T1 by
              report-1, Z1 1200.00 T1 by report-1 | decided 1 refund, 2 refund | told discrepancy.resolved
-             1 2, discrepancy.resolved 2 2, refund.proposed 1 3"),
+             1 2, discrepancy.resolved 2 2, refund.proposed 1 3",
+        ),
     ];
     let (mut found, mut wanted) = (Vec::new(), Vec::new());
     for (name, reports, kind, decision, text) in cases {
@@ -392,38 +639,116 @@ async fn open(place: &Place, kind: DiscrepancyKind, theirs: &str) {
 #[tokio::test]
 async fn what_is_missing_and_refunds_that_went_wrong_are_decided_on_likewise() {
     let cases = [
-        ("result missing: accept_success", K::ResultMissing, "NULL", D::AcceptSuccess, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 by decision 1,
+        (
+            "result missing: accept_success",
+            K::ResultMissing,
+            "NULL",
+            D::AcceptSuccess,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 by decision 1,
              O2 2000.00 T2 by 1#2 | decided 1 accept_success | run closed | told discrepancy.resolved 1
              2, deduction.succeeded O1 3, payment.recorded O1 4, declaration.paid D1 3, amount.fulfilled
-             P1/2026 2, run.closed 1 4"),
-        ("result missing: accept_failure", K::ResultMissing, "NULL", D::AcceptFailure, "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
+             P1/2026 2, run.closed 1 4",
+        ),
+        (
+            "result missing: accept_failure",
+            K::ResultMissing,
+            "NULL",
+            D::AcceptFailure,
+            "done [1] | P1 failed, P2 succeeded | D1 payable failed 1, D2 paid | settled O2 2000.00 T2 by
              1#2 | decided 1 accept_failure | run closed | told discrepancy.resolved 1 2,
-             deduction.failed O1 3, declaration.payable_again D1 3, run.closed 1 4"),
-        ("result missing: keep_waiting", K::ResultMissing, "NULL", D::KeepWaiting, "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2 |
-             decided 1 keep_waiting | run settling | told discrepancy.resolved 1 2"),
-        ("paid, not in the bill: accept_success", K::NotInBill, "NULL", D::AcceptSuccess, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told discrepancy.resolved 1 2"),
-        ("paid, not in the bill: accept_failure", K::NotInBill, "NULL", D::AcceptFailure, "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
+             deduction.failed O1 3, declaration.payable_again D1 3, run.closed 1 4",
+        ),
+        (
+            "result missing: keep_waiting",
+            K::ResultMissing,
+            "NULL",
+            D::KeepWaiting,
+            "done [1] | P1 sent, P2 succeeded | D1 paying, D2 paid | settled O2 2000.00 T2 by 1#2 |
+             decided 1 keep_waiting | run settling | told discrepancy.resolved 1 2",
+        ),
+        (
+            "paid, not in the bill: accept_success",
+            K::NotInBill,
+            "NULL",
+            D::AcceptSuccess,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 accept_success | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "paid, not in the bill: accept_failure",
+            K::NotInBill,
+            "NULL",
+            D::AcceptFailure,
+            "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
              O2 2000.00 T2 by 1#3 | reversed O1 by decision 1 | decided 1 accept_failure | run closed |
-             told discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4"),
-        ("paid, not in the bill: keep_waiting", K::NotInBill, "NULL", D::KeepWaiting, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2"),
-        ("partial refund: accept_gateway", K::PartialRefund, "500.00", D::AcceptGateway, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 accept_gateway | run closed | told discrepancy.resolved 1 2"),
-        ("partial refund: failed", K::PartialRefund, "500.00", D::Failed, "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
+             told discrepancy.resolved 1 2, payment.reversed O1 5, declaration.reversed D1 4",
+        ),
+        (
+            "paid, not in the bill: keep_waiting",
+            K::NotInBill,
+            "NULL",
+            D::KeepWaiting,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "partial refund: accept_gateway",
+            K::PartialRefund,
+            "500.00",
+            D::AcceptGateway,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 accept_gateway | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "partial refund: failed",
+            K::PartialRefund,
+            "500.00",
+            D::Failed,
+            "done [1] | P1 reversed, P2 succeeded | D1 reversed, D2 paid | settled O1 1500.00 T1 by 1#2,
              O2 2000.00 T2 by 1#3 | reversed O1 by decision 1 | decided 1 failed | run closed | told
              discrepancy.resolved 1 2, refund.proposed 1 3, payment.reversed O1 5, declaration.reversed
-             D1 4"),
-        ("partial refund: keep_waiting", K::PartialRefund, "500.00", D::KeepWaiting, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2"),
-        ("refund abnormal: corrected", K::RefundAbnormal, "500.00", D::Corrected, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 corrected | run closed | told discrepancy.resolved 1 2"),
-        ("refund abnormal: write_off", K::RefundAbnormal, "500.00", D::WriteOff, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 write_off | run closed | told discrepancy.resolved 1 2"),
-        ("file missing: corrected", K::FileMissing, "NULL", D::Corrected, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 corrected | run closed | told discrepancy.resolved 1 2"),
-        ("file missing: write_off", K::FileMissing, "NULL", D::WriteOff, "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
-             2000.00 T2 by 1#3 | decided 1 write_off | run closed | told discrepancy.resolved 1 2"),
+             D1 4",
+        ),
+        (
+            "partial refund: keep_waiting",
+            K::PartialRefund,
+            "500.00",
+            D::KeepWaiting,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 keep_waiting | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "refund abnormal: corrected",
+            K::RefundAbnormal,
+            "500.00",
+            D::Corrected,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 corrected | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "refund abnormal: write_off",
+            K::RefundAbnormal,
+            "500.00",
+            D::WriteOff,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 write_off | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "file missing: corrected",
+            K::FileMissing,
+            "NULL",
+            D::Corrected,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 corrected | run closed | told discrepancy.resolved 1 2",
+        ),
+        (
+            "file missing: write_off",
+            K::FileMissing,
+            "NULL",
+            D::WriteOff,
+            "done [1] | P1 succeeded, P2 succeeded | D1 paid, D2 paid | settled O1 1500.00 T1 by 1#2, O2
+             2000.00 T2 by 1#3 | decided 1 write_off | run closed | told discrepancy.resolved 1 2",
+        ),
     ];
     let (mut found, mut wanted) = (Vec::new(), Vec::new());
     for (name, kind, theirs, decision, text) in cases {
@@ -457,7 +782,8 @@ async fn no_decision_is_for_another_kind() {
             assert_eq!(decide(&place.ctx, id, decision, None).await, "refused does_not_fit", "{kind:?} {decision:?}");
         }
     }
-    for (id, decision, order_no) in [(2, D::Attach, None), (2, D::Refund, Some("O")), (1, D::AcceptSuccess, Some("O"))] {
+    for (id, decision, order_no) in [(2, D::Attach, None), (2, D::Refund, Some("O")), (1, D::AcceptSuccess, Some("O"))]
+    {
         assert_eq!(decide(&place.ctx, id, decision, order_no).await, "refused order_number", "{decision:?}");
     }
     assert_eq!(decide(&place.ctx, 2, D::Attach, Some("O")).await, "refused no_such_order");

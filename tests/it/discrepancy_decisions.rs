@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use pikou::domain::discrepancy::{Decision as D, DiscrepancyKind as K};
-use pikou::stages::resolve::{self, NotResolved, Reopened, Resolved};
 use pikou::stages::decider::Decider;
+use pikou::stages::resolve::{self, NotResolved, Reopened, Resolved};
 use pikou::worker::alarms::Alarms;
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -48,7 +48,8 @@ async fn the_same_decision_again_does_nothing_and_another_one_is_refused_until_i
     assert_eq!(reopen(&place, id).await, Reopened::IsOpen);
     assert_eq!(reopen(&place, 999).await, Reopened::Unknown);
     assert_eq!(decide(&place.ctx, id, D::AcceptSuccess, None).await, format!("done [{id}]"));
-    let told: Vec<String> = place.told_of(&id.to_string()).await.into_iter().filter(|t| t.starts_with("disc")).collect();
+    let told: Vec<String> =
+        place.told_of(&id.to_string()).await.into_iter().filter(|t| t.starts_with("disc")).collect();
     assert_eq!(told, ["discrepancy.opened", "discrepancy.resolved", "discrepancy.reopened", "discrepancy.resolved"]);
     assert_eq!(place.attempts().await, ["P1 succeeded", "P2 succeeded"]);
     // What it booked is not undone by opening it again; another decision reverses it, and then there is no way back.
@@ -104,7 +105,10 @@ async fn a_reversed_contribution_is_collected_anew_and_paid_once_more() {
     place.reconcile("R10", &result_file("102_20260415_1_0001.txt", &[other])).await;
     let files = "SELECT applied || ' ' || repeated || ' ' || discrepancies FROM result_files ORDER BY result_file_id DESC LIMIT 3";
     assert_eq!(place.texts(files).await, ["0 0 1", "1 0 0", "0 1 0"]);
-    assert_eq!(place.count("SELECT count(*) FROM discrepancies WHERE kind = 'contradiction' AND state = 'open'").await, 1);
+    assert_eq!(
+        place.count("SELECT count(*) FROM discrepancies WHERE kind = 'contradiction' AND state = 'open'").await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -207,7 +211,7 @@ async fn a_result_and_a_run_at_the_same_time_see_the_decision_or_are_seen_by_it(
                     1 => {
                         let bytes = result_file("102_20260415_1_0001.txt", &[failed(1, "1001")]);
                         let bank = ctx.settings.bank.bank("102").unwrap();
-                        pikou::stages::reconcile::reconcile(&ctx, bank, "R3", &bytes).await.unwrap();
+                        pikou::stages::reconcile::reconcile(&ctx, bank, "R3", bytes.as_slice()).await.unwrap();
                     }
                     _ => {
                         let run_id = pikou::stages::plan::fire(&ctx, SCHEDULE, second_day()).await.unwrap();
@@ -275,7 +279,9 @@ async fn no_statement_gets_round_a_decision() {
         ),
         (
             "a reversal that leaves what is paid",
-            format!("WITH r AS ({reversal} RETURNING 1) SELECT set_config('x.y', count(*)::text, true) FROM r; SET CONSTRAINTS ALL IMMEDIATE"),
+            format!(
+                "WITH r AS ({reversal} RETURNING 1) SELECT set_config('x.y', count(*)::text, true) FROM r; SET CONSTRAINTS ALL IMMEDIATE"
+            ),
             "reversals_take_their_attempts_along",
         ),
         ("a reversal on no evidence", reversal.replace(", 1, now()", ", NULL, now()"), "reversed_on_evidence"),
@@ -284,8 +290,16 @@ async fn no_statement_gets_round_a_decision() {
             reversal.replace("SELECT order_no", "SELECT 'X' || order_no"),
             "reverses_a_settlement",
         ),
-        ("a decision changed", "UPDATE discrepancy_decisions SET reason = 'x'".into(), "UPDATE on discrepancy_decisions is not possible: its rows are evidence"),
-        ("a reversal forgotten", "DELETE FROM reversals".into(), "DELETE on reversals is not possible: its rows are evidence"),
+        (
+            "a decision changed",
+            "UPDATE discrepancy_decisions SET reason = 'x'".into(),
+            "UPDATE on discrepancy_decisions is not possible: its rows are evidence",
+        ),
+        (
+            "a reversal forgotten",
+            "DELETE FROM reversals".into(),
+            "DELETE on reversals is not possible: its rows are evidence",
+        ),
         ("control: a decision", insert(id, "contradiction", "accept_success", "NULL, 'Han'"), "nobody: 1 rows"),
     ];
     let mut found = Vec::new();
@@ -339,7 +353,10 @@ async fn a_decision_that_dies_half_way_is_not_there_or_done() {
     let states = async || place.texts("SELECT state || ' ' || sequence FROM discrepancies").await;
 
     assert!(pikou.run_with(&resolve, &[("PIKOU_DIE_AT", "resolve: before commit")]).await.was_killed());
-    assert_eq!((states().await, place.attempts().await), (vec!["open 1".into()], vec!["P1 failed".into(), "P2 succeeded".into()]));
+    assert_eq!(
+        (states().await, place.attempts().await),
+        (vec!["open 1".into()], vec!["P1 failed".into(), "P2 succeeded".into()])
+    );
     assert!(pikou.run_with(&resolve, &[("PIKOU_DIE_AT", "resolve: resolved")]).await.was_killed());
     let again = pikou.document(&resolve, 0).await;
     assert_eq!((&again["outcome"], states().await), (&json!("repeated"), vec!["resolved 2".into()]));

@@ -42,7 +42,11 @@ async fn lists_are_narrowed_and_turned_page_by_page_and_one_is_told_whole() {
         (&["--older-than", "9999"], &[], json!(null)),
     ] {
         let listed = pikou.document(&[&["discrepancies", "list"], arguments].concat(), 0).await;
-        assert_eq!((ids(&listed), &listed["next_after"]), (wanted.iter().map(|id| (*id).to_owned()).collect(), &next), "{arguments:?}");
+        assert_eq!(
+            (ids(&listed), &listed["next_after"]),
+            (wanted.iter().map(|id| (*id).to_owned()).collect(), &next),
+            "{arguments:?}"
+        );
         // They were opened in April, by the test's clock.
         assert!(listed["discrepancies"].as_array().unwrap().iter().all(|one| one["old"] == json!(true)));
     }
@@ -69,7 +73,10 @@ async fn lists_are_narrowed_and_turned_page_by_page_and_one_is_told_whole() {
     ];
     assert_eq!(lines, wanted);
     let shown = pikou.document(&["discrepancies", "show", "3"], 0).await;
-    assert_eq!((&shown["order"], &shown["code_class"], &shown["order_no"]), (&json!([]), &json!("success"), &json!("=HYPERLINK(0)")));
+    assert_eq!(
+        (&shown["order"], &shown["code_class"], &shown["order_no"]),
+        (&json!([]), &json!("success"), &json!("=HYPERLINK(0)"))
+    );
     assert_eq!(pikou.run(&["discrepancies", "show", "4"]).await.code(), 2);
 }
 
@@ -91,7 +98,10 @@ async fn one_is_resolved_and_reopened_with_the_exit_code_of_what_came_of_it() {
             "discrepancy_id": 2, "decision": "accept_gateway"})
     );
     assert_eq!(pikou.document(&[&["discrepancies", "reopen", "2"], &by[..]].concat(), 0).await["outcome"], "done");
-    assert_eq!(pikou.document(&[&["discrepancies", "reopen", "9"], &by[..]].concat(), 3).await["refused"], "unknown_discrepancy");
+    assert_eq!(
+        pikou.document(&[&["discrepancies", "reopen", "9"], &by[..]].concat(), 3).await["refused"],
+        "unknown_discrepancy"
+    );
     let keep = resolve(&["--decision", "keep"]);
     let said = pikou.run(&keep).await;
     let wanted = "pikou: refused as does_not_fit: keep is not for amount_differs; what may be decided: accept_gateway, failed, \
@@ -111,9 +121,13 @@ async fn a_sheet_goes_out_is_filled_in_and_comes_back_with_an_outcome_for_each_r
     assert_eq!(exported, json!({"csv": sheet, "discrepancies": 3}));
     assert_eq!(pikou.run(&["discrepancies", "export", "--csv", sheet]).await.code(), 2, "nothing is overwritten");
     let mut rows = cells(&std::fs::read_to_string(&path).unwrap());
-    assert_eq!(rows[0].join(","), "discrepancy_id,kind,gateway,bank_code,file_name,line_no,order_no,payer_id,amount_ours,amount_theirs,\
-                                   code,gateway_txn_no,opened_at,may_decide,decision,attach_order_no,reason");
-    let short: Vec<String> = rows[1..].iter().map(|row| format!("{} {} {} {}", row[0], row[1], row[6], row[13])).collect();
+    assert_eq!(
+        rows[0].join(","),
+        "discrepancy_id,kind,gateway,bank_code,file_name,line_no,order_no,payer_id,amount_ours,amount_theirs,\
+                                   code,gateway_txn_no,opened_at,may_decide,decision,attach_order_no,reason"
+    );
+    let short: Vec<String> =
+        rows[1..].iter().map(|row| format!("{} {} {} {}", row[0], row[1], row[6], row[13])).collect();
     let wanted = [
         "1 unknown_code P000000100100000001 accept_success accept_failure keep_waiting",
         "2 amount_differs P000000100100000002 accept_gateway failed keep_waiting",
@@ -155,19 +169,27 @@ async fn a_sheet_goes_out_is_filled_in_and_comes_back_with_an_outcome_for_each_r
     // A comma in the answer would have cut it.
     let found: Vec<String> = lines.iter().take(6).map(outcome).collect();
     assert_eq!(found[0..3], wanted[0..3]);
-    assert!(lines[3].ends_with("\"refused: they say 7.00, the order is of 2000.00: no partial payment is booked\""), "{}", lines[3]);
+    assert!(
+        lines[3].ends_with("\"refused: they say 7.00, the order is of 2000.00: no partial payment is booked\""),
+        "{}",
+        lines[3]
+    );
     assert_eq!(found[4..], wanted[4..]);
     assert!(lines[6].contains("refused: one of attach, refund"), "{}", lines[6]);
     assert!(lines[7].ends_with(",refused: 2 cells instead of 17"), "{}", lines[7]);
     assert!(lines[3].contains("'=HYPERLINK(0)"), "no cell of the answer is a formula");
-    let decided = "SELECT discrepancy_id || ' ' || what || ' ' || reason FROM discrepancy_decisions ORDER BY decision_id";
+    let decided =
+        "SELECT discrepancy_id || ' ' || what || ' ' || reason FROM discrepancy_decisions ORDER BY decision_id";
     assert_eq!(place.texts(decided).await, ["1 accept_success they said \"paid\", twice"]);
     assert_eq!(place.attempts().await, ["P1 succeeded", "P2 unknown"]);
     place.account().await;
 
     assert_eq!(pikou.run(&resolve).await.code(), 2, "an answer is never overwritten");
     let other = ["discrepancies", "resolve", "--csv", sheet, "--by", "Li Lei"];
-    assert_eq!(pikou.document(&other, 0).await["outcomes"], json!({"rows": 3, "done": 0, "repeated": 0, "refused": 0, "left": 3}));
+    assert_eq!(
+        pikou.document(&other, 0).await["outcomes"],
+        json!({"rows": 3, "done": 0, "repeated": 0, "refused": 0, "left": 3})
+    );
     let headless = pikou.write("h.csv", b"1,accept_success\n");
     let other = ["discrepancies", "resolve", "--csv", headless.to_str().unwrap(), "--by", "Li Lei"];
     assert_eq!(pikou.run(&other).await.code(), 3);

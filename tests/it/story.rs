@@ -105,7 +105,8 @@ async fn worked_off(place: &Place, later: &Context) {
     assert_eq!(apply(later, "102", "R4.txt", &taken_back).await, "applied");
     let decider = Decider::new("Li Lei", "the bank has confirmed it").unwrap();
     let decide = async |kind: &str, payer: &str, decision| {
-        let wanted = format!("SELECT min(discrepancy_id) FROM discrepancies WHERE kind = '{kind}' AND payer_id = '{payer}'");
+        let wanted =
+            format!("SELECT min(discrepancy_id) FROM discrepancies WHERE kind = '{kind}' AND payer_id = '{payer}'");
         let id = place.count(&wanted).await;
         let resolution = Resolution { decision, order_no: None, decider: decider.clone(), second: None };
         let resolved = resolve::resolve(later, id, &resolution).await.unwrap();
