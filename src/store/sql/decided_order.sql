@@ -3,7 +3,7 @@ SELECT a.order_no, a.payer_id, a.item, a.run_id, a.declaration_no, a.amount, a.s
        d.period_to, d.state AS declaration_state, COALESCE(l.gateway, o.gateway, '') AS gateway, COALESCE(l.bank_code, '') AS bank_code,
        COALESCE(r.valid_year, left(d.period_from, 4)::smallint) AS valid_year, f.file_name,
        -- May be with the gateway: in a sealed file, or started online.
-       f.file_id IS NOT NULL OR o.state = 'started' AS sent,
+       f.file_id IS NOT NULL OR COALESCE(o.state = 'started', false) AS sent,
        s.order_no IS NOT NULL AND v.order_no IS NULL AS settled, s.settled_at, s.gateway_txn_no,
        -- Of the last events about the order and its declaration.
        greatest(a.sequence, 1 + r.tells_planned::int, o.sequence, s.sequence + 1, v.sequence) AS sequence,
