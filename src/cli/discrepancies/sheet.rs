@@ -50,11 +50,12 @@ pub fn read(input: &mut impl BufRead) -> io::Result<Option<Record>> {
                 break;
             }
             open ^= bytes[begin..].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+            let line_ends = bytes.last() == Some(&b'\n');
             if bytes.len() > RECORD_BYTES_MAX {
                 fault = Some("the row is too long");
                 bytes.truncate(RECORD_BYTES_MAX);
             }
-            if bytes.last() == Some(&b'\n') && (!open || fault.is_some()) {
+            if line_ends && (!open || fault.is_some()) {
                 break;
             }
         }
