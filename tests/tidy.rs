@@ -59,7 +59,7 @@ const MODULES: [(&str, &[&str], &[&str]); 18] = [
 
 /// Each knows nothing of the others; what they share is in `abreast`, `aside`, `decider`, `firing`, `judging`, `lease`,
 /// `telling` and `turning`.
-const STAGES: [&str; 14] = [
+const STAGES: [&str; 15] = [
     "fire",
     "intake",
     "preview",
@@ -69,6 +69,7 @@ const STAGES: [&str; 14] = [
     "seal",
     "deliver",
     "reconcile",
+    "resolve",
     "publish",
     "hold",
     "quarantine",

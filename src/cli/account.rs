@@ -24,6 +24,9 @@ pub struct AccountReport {
     sums: BTreeMap<&'static str, String>,
     orders: BTreeMap<&'static str, i64>,
     order_sums: BTreeMap<&'static str, String>,
+    /// Of what succeeded, in runs and online, what went back.
+    reversed: i64,
+    reversed_sum: String,
     result_rows: BTreeMap<&'static str, i64>,
     discrepancies: BTreeMap<String, i64>,
     events: BTreeMap<&'static str, i64>,
@@ -64,6 +67,8 @@ impl AccountReport {
                 .into_iter()
                 .filter_map(|(name, _, total)| Some((name, total?.to_string())))
                 .collect(),
+            reversed: account.reversed.settlements,
+            reversed_sum: account.reversed.total.to_string(),
             result_rows: BTreeMap::from([
                 ("rows", f.rows),
                 ("applied", f.applied),
@@ -157,6 +162,10 @@ pub fn print_account(account: &Account) {
                 None => line(name, count),
             }
         }
+    }
+    if account.reversed.settlements > 0 {
+        println!();
+        sum("Reversed of these", account.reversed.settlements, account.reversed.total);
     }
     let f = &account.files;
     println!("\nResult rows               {:>12}", grouped(f.rows));

@@ -7,6 +7,7 @@ mod account;
 mod by;
 mod commands;
 mod demo;
+mod discrepancies;
 mod events;
 mod files;
 mod hold;
@@ -90,6 +91,9 @@ enum Command {
         #[arg(long, conflicts_with = "bank", value_parser = ["alipay", "wechat_pay", "unionpay"])]
         gateway: Option<String>,
     },
+    /// Where our book and the gateways' disagree: look, decide, reopen
+    #[command(subcommand)]
+    Discrepancies(discrepancies::Discrepancies),
     /// Request files: look, hand over again, mark as sent
     #[command(subcommand)]
     Files(files::Files),
@@ -211,6 +215,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile { file, bank, gateway } => {
             let whose = commands::Whose { gateway: gateway.as_deref(), bank: bank.as_deref() };
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, whose, json).await).await
+        }
+        Command::Discrepancies(what) => {
+            with_app(settings, async |ctx| discrepancies::discrepancies(ctx, what, json).await).await
         }
         Command::Files(what) => with_app(settings, async |ctx| files::files(ctx, what, json).await).await,
         Command::Messages(what) => with_app(settings, async |ctx| messages::messages(ctx, what, json).await).await,

@@ -275,7 +275,12 @@ async fn cancel(ctx: &Context, args: &DecisionArgs, json: bool) -> Result<(), Fa
 }
 
 /// Says what is refused and why, as a document or in a sentence.
-fn refused(json: bool, code: &str, reason: &str, about: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
+pub(super) fn refused(
+    json: bool,
+    code: &str,
+    reason: &str,
+    about: &[(&str, serde_json::Value)],
+) -> Result<(), Failure> {
     if json {
         let mut document = serde_json::json!({ "refused": code, "reason": reason });
         for (name, value) in about {

@@ -10,6 +10,7 @@ use super::Settings;
 use super::rules::{channels, cycles, regions};
 use super::timing::{calendar, schedules};
 use crate::crypt::Algorithm;
+use crate::domain::discrepancy::Decision;
 use crate::domain::insurance::MonthDay;
 use crate::domain::money::Money;
 use crate::domain::order::Gateway;
@@ -29,7 +30,7 @@ pub(super) struct Tree {
     intake: Intake,
     run: RunSettings,
     events: Events,
-    results: Results,
+    results: ResultsSection,
     log: Log,
     insurance_types: BTreeMap<String, String>,
     channels: BTreeMap<String, ChannelSection>,
@@ -97,11 +98,60 @@ pub struct Events {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ResultsSection {
+    scan_seconds: u64,
+    file_max_bytes: u64,
+    range_max: i64,
+    two_people: TwoPeople,
+    discrepancy_alarm_days: u16,
+}
+
+/// Some decisions by name, or those that may change what counts as paid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum TwoPeople {
+    All(bool),
+    Named(Vec<String>),
+}
+
+/// Result files, and the discrepancies that they leave.
+#[derive(Debug, Clone)]
 pub struct Results {
     pub scan_seconds: u64,
     pub file_max_bytes: u64,
     /// Lines that are booked in one transaction.
     pub range_max: i64,
+    /// Decisions that take two people.
+    pub two_people: Vec<Decision>,
+    /// After so many days an open discrepancy is old.
+    pub discrepancy_alarm_days: u16,
+}
+
+impl ResultsSection {
+    fn check(self, check: &mut Check<'_>) -> Results {
+        check.that((1..=3600).contains(&self.scan_seconds), "results.scan_seconds", "must be 1 to 3600");
+        check.that((1..=1_000_000).contains(&self.range_max), "results.range_max", "must be 1 to 1000000");
+        let days = (1..=365).contains(&self.discrepancy_alarm_days);
+        check.that(days, "results.discrepancy_alarm_days", "must be 1 to 365");
+        let moving = || Decision::ALL.into_iter().filter(|decision| decision.moves_paid_status());
+        let two_people = match self.two_people {
+            TwoPeople::All(true) => moving().collect(),
+            TwoPeople::All(false) => Vec::new(),
+            TwoPeople::Named(names) => {
+                let known: Vec<Decision> = names.iter().filter_map(|name| Decision::parse(name)).collect();
+                let words = "must be true, false, or a list of decisions such as \"accept_success\"";
+                check.that(known.len() == names.len(), "results.two_people", words);
+                known
+            }
+        };
+        Results {
+            scan_seconds: self.scan_seconds,
+            file_max_bytes: self.file_max_bytes,
+            range_max: self.range_max,
+            two_people,
+            discrepancy_alarm_days: self.discrepancy_alarm_days,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -259,8 +309,7 @@ impl Tree {
         check.that((1..=1_000_000).contains(&self.run.range_max), "run.range_max", "must be 1 to 1000000");
         check.that((5..=3600).contains(&self.run.lease_seconds), "run.lease_seconds", "must be 5 to 3600");
         check.that(!self.events.source.is_empty(), "events.source", "must not be empty");
-        check.that((1..=1_000_000).contains(&self.results.range_max), "results.range_max", "must be 1 to 1000000");
-        check.that((1..=3600).contains(&self.results.scan_seconds), "results.scan_seconds", "must be 1 to 3600");
+        let results = self.results.check(&mut check);
         check.that(
             tracing_subscriber::EnvFilter::from_str(&self.log.level).is_ok(),
             "log.level",
@@ -324,7 +373,7 @@ impl Tree {
             intake: self.intake,
             run: self.run,
             events: self.events,
-            results: self.results,
+            results,
             log: self.log,
             insurance_types: cycles.keys().cloned().collect(),
             cycles,

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::discrepancy_data::{DiscrepancyData, RefundData};
 pub use super::file_data::{RequestFileData, ResultFileData};
 use super::refusal::RefusalCode;
 use super::words::*;
@@ -44,6 +45,7 @@ data_kinds! {
     RequestFile(RequestFileData),
     ResultFile(ResultFileData),
     Discrepancy(DiscrepancyData),
+    Refund(RefundData),
     Message(MessageData),
 }
 
@@ -268,6 +270,10 @@ pub struct PaymentData {
     pub channel: String,
     /// False while only the channel has reported it, and no file of the gateway has it yet.
     pub confirmed: bool,
+    /// `payment.reversed`: when the money went back, by the gateway's time or that of the decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "instant")]
+    pub reversed_at: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
@@ -314,41 +320,6 @@ pub struct RunData {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "money")]
     pub last_attempts_total: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct DiscrepancyData {
-    #[schemars(schema_with = "number")]
-    pub discrepancy_id: i64,
-    #[schemars(schema_with = "discrepancy_kind")]
-    pub kind: String,
-    #[schemars(schema_with = "gateway")]
-    pub gateway: String,
-    /// None for an online payment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "text")]
-    pub bank_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "number")]
-    pub result_file_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "number")]
-    pub line_no: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "any_text")]
-    pub order_no: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "payer_id")]
-    pub payer_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "money")]
-    pub amount_ours: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "money")]
-    pub amount_theirs: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "any_text")]
-    pub code: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]

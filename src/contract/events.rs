@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use super::data::{
     AmountData, Data, DataKind, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, MessageData, OrderData,
-    PaymentData, RequestFileData, ResultFileData, RunData, SkipData,
+    PaymentData, RefundData, RequestFileData, ResultFileData, RunData, SkipData,
 };
 use super::envelope::wire_time;
 use super::words::*;
@@ -59,6 +59,7 @@ event_types! {
     DeclarationPaid = "declaration.paid": Declaration [],
     DeclarationVoided = "declaration.voided": Declaration ["reason"],
     DeclarationRejected = "declaration.rejected": Declaration ["reason"],
+    DeclarationReversed = "declaration.reversed": Declaration [],
     DeductionPlanned = "deduction.planned": Deduction [],
     DeductionSkipped = "deduction.skipped": Skip [],
     DeductionSent = "deduction.sent": Deduction ["file_name"],
@@ -70,6 +71,8 @@ event_types! {
     PaymentReported = "payment.reported": Order ["outcome"],
     PaymentRecorded = "payment.recorded": Payment [],
     PaymentFailed = "payment.failed": Order ["code"],
+    PaymentReversed = "payment.reversed": Payment ["reversed_at"],
+    RefundProposed = "refund.proposed": Refund [],
     RunPlanned = "run.planned": Run [],
     RunHeld = "run.held": Run ["hold_reasons"],
     RunCancelled = "run.cancelled": Run [],
@@ -80,6 +83,8 @@ event_types! {
     ResultFileApplied = "result_file.applied": ResultFile ["rows", "applied", "repeated", "discrepancies"],
     ResultFileRefused = "result_file.refused": ResultFile ["refused", "reason"],
     DiscrepancyOpened = "discrepancy.opened": Discrepancy [],
+    DiscrepancyResolved = "discrepancy.resolved": Discrepancy ["decision"],
+    DiscrepancyReopened = "discrepancy.reopened": Discrepancy [],
     MessageRefused = "message.refused": Message ["source", "id", "code", "message_zh", "message_en"],
     MessageStale = "message.stale": Message ["source", "id"],
     MessageQuarantined = "message.quarantined": Message ["code", "quarantine_id", "reason", "position"],
@@ -93,7 +98,7 @@ pub struct Event {
     /// 1, 2, 3 … for each subject: a consumer orders by it, ignores what is older and sees what it has missed.
     pub sequence: i64,
     /// What caused it: `message:<source>/<id>`, `run:<id>`, `run_decision:<id>`, `result_file:<id>#<line>`,
-    /// `hold:<decision>`, `time`.
+    /// `discrepancy_decision:<id>`, `hold:<decision>`, `time`.
     pub causation: String,
     pub time: DateTime<Utc>,
     pub data: Data,

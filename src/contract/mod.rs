@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod data;
+mod discrepancy_data;
 pub mod envelope;
 pub mod events;
 mod file_data;

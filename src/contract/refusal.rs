@@ -52,6 +52,9 @@ refusal_codes! {
     AlreadyVoided = "already_voided",
         "该申报已作废",
         "This declaration is already void.";
+    AlreadyReversed = "already_reversed",
+        "该申报的款项已退回,请重新申报",
+        "The money of this declaration went back; please declare it again.";
     UnknownDeclaration = "unknown_declaration",
         "没有该申报记录",
         "There is no such declaration.";

@@ -10,7 +10,7 @@ use crate::domain::amount_setting::{HoldReason, SettingState};
 use crate::domain::assessment::AssessmentKind;
 use crate::domain::attempt::Withdrawal;
 use crate::domain::declaration::{CollectBy, Kind, PublicStatus};
-use crate::domain::discrepancy::DiscrepancyKind;
+use crate::domain::discrepancy::{Decision, DiscrepancyKind};
 use crate::domain::eligibility::SkipReason;
 use crate::domain::identity::PayerId;
 use crate::domain::order::{Gateway, Method, ReportOutcome};
@@ -128,5 +128,8 @@ fields! {
     hold_reasons = json_schema!({"type": "array", "minItems": 1, "items": one_of(RunHoldReason::ALL.into_iter().map(RunHoldReason::as_str))});
     file_refusal = one_of(["malformed", "totals_differ", "wrong_file"]);
     discrepancy_kind = one_of(DiscrepancyKind::ALL.into_iter().map(DiscrepancyKind::as_str));
+    decision = one_of(Decision::ALL.into_iter().map(Decision::as_str));
+    /// Of two payments for the same.
+    earlier = one_of(["this", "booked"]);
     message_code = one_of(refusal_codes().into_iter().chain(quarantine_codes()));
 }

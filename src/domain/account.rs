@@ -14,6 +14,7 @@ pub struct Account {
     pub withdrawals: BTreeMap<String, i64>,
     pub sums: Sums,
     pub orders: Orders,
+    pub reversed: Reversed,
     pub files: Files,
     pub discrepancies: BTreeMap<String, i64>,
     pub events: Events,
@@ -76,6 +77,13 @@ pub struct Orders {
     pub failed_total: Money,
     pub unknown_total: Money,
     pub open_total: Money,
+}
+
+/// Of the succeeded ones, those whose money went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reversed {
+    pub settlements: i64,
+    pub total: Money,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,15 +10,18 @@ pub enum AttemptState {
     Failed,
     /// The gateway's word is missing, not understood or contradictory. Never timed out, never sent again.
     Unknown,
+    /// It succeeded, and the money went back.
+    Reversed,
 }
 
 impl AttemptState {
-    pub const ALL: [AttemptState; 5] = [
+    pub const ALL: [AttemptState; 6] = [
         AttemptState::Planned,
         AttemptState::Sent,
         AttemptState::Withdrawn,
         AttemptState::Failed,
         AttemptState::Unknown,
+        AttemptState::Reversed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -28,6 +31,7 @@ impl AttemptState {
             AttemptState::Withdrawn => "withdrawn",
             AttemptState::Failed => "failed",
             AttemptState::Unknown => "unknown",
+            AttemptState::Reversed => "reversed",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::period::Period;
 
-/// `paid` and `reversed` are not among them: they follow from the settlement and its reversal.
+/// `paid` is not among them: it follows from the settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclarationState {
     /// Its enrolment or assessment has not arrived yet; limited wait, then rejected.
@@ -12,15 +12,18 @@ pub enum DeclarationState {
     Paying,
     Voided,
     Rejected,
+    /// It was paid, and the money went back. The obligation may be declared anew.
+    Reversed,
 }
 
 impl DeclarationState {
-    pub const ALL: [DeclarationState; 5] = [
+    pub const ALL: [DeclarationState; 6] = [
         DeclarationState::AwaitingEnrolment,
         DeclarationState::Payable,
         DeclarationState::Paying,
         DeclarationState::Voided,
         DeclarationState::Rejected,
+        DeclarationState::Reversed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -30,6 +33,7 @@ impl DeclarationState {
             DeclarationState::Paying => "paying",
             DeclarationState::Voided => "voided",
             DeclarationState::Rejected => "rejected",
+            DeclarationState::Reversed => "reversed",
         }
     }
 
@@ -39,7 +43,7 @@ impl DeclarationState {
 
     /// A live one is the only one of its obligation.
     pub fn is_live(self) -> bool {
-        !matches!(self, DeclarationState::Voided | DeclarationState::Rejected)
+        !matches!(self, DeclarationState::Voided | DeclarationState::Rejected | DeclarationState::Reversed)
     }
 }
 

@@ -116,6 +116,8 @@ pub enum OrderState {
     Unknown,
     Failed,
     Succeeded,
+    /// It succeeded, and the money went back.
+    Reversed,
 }
 
 /// What a report does to an order.
@@ -147,11 +149,13 @@ pub fn judge_report(
     match (state, outcome) {
         (OrderState::Refused, ReportOutcome::Succeeded) => ReportEffect::UnexpectedMoney,
         (OrderState::Refused, _) => ReportEffect::None,
-        (OrderState::Succeeded, ReportOutcome::Succeeded) if same_transaction => ReportEffect::None,
-        (OrderState::Succeeded, ReportOutcome::Succeeded) => ReportEffect::UnexpectedMoney,
+        (OrderState::Succeeded | OrderState::Reversed, ReportOutcome::Succeeded) if same_transaction => {
+            ReportEffect::None
+        }
+        (OrderState::Succeeded | OrderState::Reversed, ReportOutcome::Succeeded) => ReportEffect::UnexpectedMoney,
         (OrderState::Succeeded, ReportOutcome::Failed | ReportOutcome::Closed) => ReportEffect::Contradict,
         (OrderState::Failed, ReportOutcome::Succeeded) => ReportEffect::Contradict,
-        (OrderState::Succeeded | OrderState::Failed, _) => ReportEffect::None,
+        (OrderState::Succeeded | OrderState::Failed | OrderState::Reversed, _) => ReportEffect::None,
         (OrderState::Sent | OrderState::Unknown, ReportOutcome::Succeeded) => ReportEffect::Settle,
         (OrderState::Sent | OrderState::Unknown, ReportOutcome::Closed) => ReportEffect::Fail,
         (OrderState::Sent | OrderState::Unknown, ReportOutcome::Unknown) => ReportEffect::Doubt,
@@ -200,9 +204,12 @@ mod tests {
         assert_eq!(by_outcome(S::Unknown), [E::Settle, E::Fail, E::Fail, E::Doubt]);
         assert_eq!(by_outcome(S::Failed), [E::Contradict, E::None, E::None, E::None]);
         assert_eq!(by_outcome(S::Succeeded), [E::None, E::Contradict, E::Contradict, E::None]);
+        assert_eq!(by_outcome(S::Reversed), [E::None, E::None, E::None, E::None]);
         let by_code = [None, Some("final"), Some("retryable"), Some("unknown"), Some("success"), Some("unheard of")]
             .map(|code| judged(S::Sent, R::Failed, code));
         assert_eq!(by_code, [E::Doubt, E::Fail, E::Doubt, E::Doubt, E::Doubt, E::DoubtUnknownCode]);
-        assert_eq!(judge_report(S::Succeeded, R::Succeeded, None, false, &codes), E::UnexpectedMoney);
+        for state in [S::Succeeded, S::Reversed] {
+            assert_eq!(judge_report(state, R::Succeeded, None, false, &codes), E::UnexpectedMoney);
+        }
     }
 }

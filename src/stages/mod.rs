@@ -12,6 +12,7 @@
 //! | [`seal`] | a planned run | request files, sealed bytes |
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
+//! | [`resolve`] | a discrepancy | what a person decides on it: payments, failures, reversals |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
@@ -49,6 +50,7 @@ pub mod rebuild;
 pub mod reconcile;
 pub mod rekey;
 pub mod release;
+pub mod resolve;
 pub mod seal;
 mod spool;
 mod staging;

@@ -233,6 +233,7 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
             settled_at: wire_time(row.settled_at),
             channel: attempt.channel.clone(),
             confirmed: true,
+            reversed_at: None,
         }),
     };
     let record = declaration_of(attempt, attempt.declaration_sequence, "");
@@ -302,6 +303,7 @@ async fn discrepancies(connection: &mut PgConnection, range: &Range) -> Result<V
             amount_ours: row.amount_ours.map(wire_sum),
             amount_theirs: row.amount_theirs.map(wire_sum),
             code: row.code.clone(),
+            ..DiscrepancyData::default()
         }),
     };
     Ok(rows.iter().map(event).collect())

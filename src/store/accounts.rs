@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, Row};
 
 use super::amount_settings::decode_money;
-use crate::domain::account::{Account, Attempts, Events, Files, Messages, Orders, Sums};
+use crate::domain::account::{Account, Attempts, Events, Files, Messages, Orders, Reversed, Sums};
 
 /// Counts everything in one snapshot: the caller's transaction is REPEATABLE READ.
 pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
@@ -15,6 +15,7 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
         sqlx::query_scalar("SELECT COALESCE(sum(candidates), 0)::bigint FROM runs").fetch_one(&mut *tx).await?;
     let (attempts, sums) = attempts(tx).await?;
     let orders = orders(tx).await?;
+    let reversed = reversed(tx).await?;
     let skips = by(tx, "SELECT reason, count(*) FROM run_skips GROUP BY 1").await?;
     let withdrawals = by(tx, "SELECT withdrawal, count(*) FROM attempts WHERE state = 'withdrawn' GROUP BY 1").await?;
     let discrepancies = by(tx, "SELECT kind, count(*) FROM discrepancies GROUP BY 1").await?;
@@ -39,7 +40,19 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
     .fetch_one(&mut *tx)
     .await?;
     let events = Events { outbox: row.get(0), published: row.get(1) };
-    Ok(Account { messages, candidates, attempts, skips, withdrawals, sums, orders, files, discrepancies, events })
+    Ok(Account {
+        messages,
+        candidates,
+        attempts,
+        skips,
+        withdrawals,
+        sums,
+        orders,
+        reversed,
+        files,
+        discrepancies,
+        events,
+    })
 }
 
 async fn messages(tx: &mut PgConnection) -> sqlx::Result<Messages> {
@@ -92,10 +105,12 @@ async fn attempts(tx: &mut PgConnection) -> sqlx::Result<(Attempts, Sums)> {
     )
     .fetch_one(&mut *tx)
     .await?;
-    let (succeeded, paid): (i64, Decimal) =
-        sqlx::query_as("SELECT count(*), COALESCE(sum(amount), 0) FROM settlements WHERE result_file_id IS NOT NULL")
-            .fetch_one(tx)
-            .await?;
+    let (succeeded, paid): (i64, Decimal) = sqlx::query_as(
+        "SELECT count(*), COALESCE(sum(s.amount), 0) FROM settlements s
+             WHERE NOT EXISTS (SELECT FROM online_orders o WHERE o.order_no = s.order_no AND o.state = 'started')",
+    )
+    .fetch_one(tx)
+    .await?;
     let attempts = Attempts {
         planned: row.get(0),
         withdrawn: row.get(2),
@@ -152,6 +167,16 @@ async fn orders(tx: &mut PgConnection) -> sqlx::Result<Orders> {
         open: row.get(9),
         open_total: decode_money(row.get(10))?,
     })
+}
+
+/// Of what succeeded, in runs and online, what went back.
+async fn reversed(tx: &mut PgConnection) -> sqlx::Result<Reversed> {
+    let (settlements, total): (i64, Decimal) = sqlx::query_as(
+        "SELECT count(*), COALESCE(sum(s.amount), 0) FROM reversals r JOIN settlements s USING (order_no, payer_id, item)",
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(Reversed { settlements, total: decode_money(total)? })
 }
 
 async fn by(tx: &mut PgConnection, sql: &'static str) -> sqlx::Result<BTreeMap<String, i64>> {

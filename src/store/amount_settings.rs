@@ -109,8 +109,9 @@ pub async fn load(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<BTree
          FROM k JOIN amount_voids v USING (payer_id, insurance_type, valid_year)
          UNION ALL
          SELECT 'booked', s.payer_id, s.insurance_type, s.valid_year, NULL, NULL, max(s.amount_sequence),
-                bool_or(s.period_from <> s.period_to), NULL
+                bool_or(s.period_from <> s.period_to AND r.order_no IS NULL), NULL
          FROM k JOIN settlements s USING (payer_id, insurance_type, valid_year)
+         LEFT JOIN reversals r ON r.order_no = s.order_no AND r.payer_id = s.payer_id AND r.item = s.item
          WHERE s.kind = 'normal'
          GROUP BY 2, 3, 4
          UNION ALL
@@ -151,7 +152,7 @@ pub async fn last_paid(tx: &mut PgConnection, keys: &[YearKey]) -> sqlx::Result<
     let rows: Vec<(String, String, i16, Decimal)> = sqlx::query_as(
         "SELECT DISTINCT ON (k.payer_id, k.insurance_type, k.valid_year) k.payer_id, k.insurance_type, k.valid_year, s.amount
          FROM unnest($1::text[], $2::text[], $3::smallint[]) AS k (payer_id, insurance_type, valid_year)
-         JOIN settlements s ON s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type AND s.valid_year < k.valid_year
+         JOIN standing_settlements s ON s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type AND s.valid_year < k.valid_year
          WHERE s.kind = 'normal'
          ORDER BY k.payer_id, k.insurance_type, k.valid_year, s.valid_year DESC, s.settled_at DESC",
     )

@@ -27,7 +27,7 @@ pub struct Declaration {
     pub submitted_at: DateTime<Utc>,
     /// Of the last event about it.
     pub sequence: i64,
-    /// A settlement of it is booked.
+    /// A settlement of it is booked, and stands.
     pub paid: bool,
     /// A person has still to decide whether money moved for it.
     pub disputed: bool,
@@ -35,7 +35,7 @@ pub struct Declaration {
 
 const COLUMNS: &str = "d.declaration_no, d.payer_id, d.insurance_type, d.kind, d.period_from, d.period_to, d.assessment_no, d.amount, \
                        d.channel, d.collect_by, d.state, d.submitted_at, greatest(d.sequence, s.declaration_sequence), \
-                       s.order_no IS NOT NULL, EXISTS (SELECT FROM discrepancies c WHERE c.declaration_no = d.declaration_no \
+                       s.order_no IS NOT NULL AND d.state <> 'reversed', EXISTS (SELECT FROM discrepancies c WHERE c.declaration_no = d.declaration_no \
                            AND c.payer_id = d.payer_id AND c.state = 'open')";
 const SETTLED: &str = "LEFT JOIN settlements s ON s.payer_id = d.payer_id AND s.insurance_type = d.insurance_type \
                        AND s.period_from = d.period_from AND s.declaration_no = d.declaration_no";
@@ -90,7 +90,7 @@ pub async fn live(tx: &mut PgConnection, keys: &[(&str, &str, &Obligation)]) -> 
          JOIN declarations d ON d.payer_id = k.payer_id AND d.insurance_type = k.insurance_type AND d.period_from = k.period_from
              AND d.period_to = k.period_to AND d.kind = k.kind AND d.assessment_no = k.assessment_no
          {SETTLED}
-         WHERE d.state NOT IN ('voided', 'rejected')"
+         WHERE d.state NOT IN ('voided', 'rejected', 'reversed')"
     );
     sqlx::query(AssertSqlSafe(sql))
         .bind(keys.iter().map(|key| key.0).collect::<Vec<_>>())
@@ -113,7 +113,7 @@ pub async fn under(tx: &mut PgConnection, payers: &[&str], assessments: &[&str])
          FROM unnest($1::text[], $2::text[]) AS k (payer_id, assessment_no)
          JOIN declarations d ON d.payer_id = k.payer_id AND d.assessment_no = k.assessment_no AND d.kind = 'special'
          {SETTLED}
-         WHERE d.state NOT IN ('voided', 'rejected')"
+         WHERE d.state NOT IN ('voided', 'rejected', 'reversed')"
     );
     sqlx::query(AssertSqlSafe(sql)).bind(payers).bind(assessments).fetch_all(tx).await?.iter().map(decode).collect()
 }

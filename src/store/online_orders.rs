@@ -91,6 +91,7 @@ pub async fn load(tx: &mut PgConnection, numbers: &[&str]) -> sqlx::Result<Vec<O
         let Some(order) = orders.iter_mut().find(|order| order.order_no == order_no) else { continue };
         // The attempts of an order move together.
         order.state = match (row.get(6), row.get(5)) {
+            (true, "reversed") => OrderState::Reversed,
             (true, _) => OrderState::Succeeded,
             (false, "sent") => OrderState::Sent,
             (false, "unknown") => OrderState::Unknown,
@@ -175,6 +176,7 @@ fn stored(state: OrderState) -> &'static str {
         OrderState::Refused | OrderState::Sent | OrderState::Succeeded => "sent",
         OrderState::Unknown => "unknown",
         OrderState::Failed => "failed",
+        OrderState::Reversed => "reversed",
     }
 }
 

@@ -51,8 +51,8 @@ pub async fn book(tx: &mut PgConnection, file: &ResultFile, through: i64, now: D
     sqlx::query(include_str!("sql/fail.sql")).bind(file.result_file_id).bind(now).execute(&mut *tx).await?;
     sqlx::query(
         "INSERT INTO discrepancies (kind, gateway, bank_code, result_file_id, line_no, order_no, payer_id, declaration_no, amount_ours, amount_theirs,
-                                    code, gateway_txn_no, detail, opened_at)
-         SELECT verdict, $2, $3, $1, line_no, order_no, payer_id, declaration_no, ours, amount, code, gateway_txn_no, fault, $4
+                                    code, gateway_txn_no, settled_at, detail, opened_at)
+         SELECT verdict, $2, $3, $1, line_no, order_no, payer_id, declaration_no, ours, amount, code, gateway_txn_no, settled_at, fault, $4
          FROM judged WHERE verdict NOT IN ('settle', 'fail', 'unknown', 'noted', 'repeated')
          ORDER BY line_no",
     )

@@ -1,6 +1,7 @@
 //! What `pikou serve` does all day: each loop looks at the world, lets a stage do what is due, and looks again.
 //! A loop stops between two pieces of work, never within one; what it had not begun the next start finds.
 
+pub mod alarms;
 pub mod companions;
 pub mod files;
 pub mod inboxes;
@@ -25,6 +26,8 @@ const RUNS_EVERY: Duration = Duration::from_secs(1);
 const YEARS_EVERY: Duration = Duration::from_secs(60);
 /// How often ended waits are looked for.
 const WAITS_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether a day has had its warnings.
+const ALARMS_EVERY: Duration = Duration::from_secs(60);
 /// Pause after a fault, doubled up to the maximum.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -38,14 +41,16 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
     }
     let mut firings = runs::Firings::default();
     let mut inboxes = inboxes::Inboxes::default();
+    let mut alarms = alarms::Alarms::default();
     let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
-    let (consumed, drained, (), (), (), (), ()) = tokio::join!(
+    let (consumed, drained, (), (), (), (), (), ()) = tokio::join!(
         or_stop(&shutdown, intake::consume(ctx, shutdown.clone())),
         or_stop(&shutdown, quarantine::consume_dead(ctx, shutdown.clone())),
         relay::run(ctx, shutdown.clone()),
         repeat("years", YEARS_EVERY, &shutdown, async || stages::turning::turn_years(ctx).await),
         repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
         repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
+        repeat("alarms", ALARMS_EVERY, &shutdown, async || alarms.look(ctx).await.map(drop)),
         repeat("waits", WAITS_EVERY, &shutdown, async || stages::intake::end_waits(ctx).await.map(drop)),
     );
     consumed.and(drained)

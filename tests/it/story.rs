@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
+use pikou::domain::discrepancy::Decision;
 use pikou::stages::decider::Decider;
+use pikou::stages::resolve::{self, Reopened, Resolution, Resolved};
 use pikou::stages::{Context, cancel, deliver, intake, lease, plan, reconcile, release, seal, turning};
 use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
@@ -66,6 +68,7 @@ pub async fn tell(place: &Place, later: &Context) {
     online(later).await;
     looked_at(later).await;
     turn_of_the_year(place).await;
+    worked_off(place, later).await;
 }
 
 /// A run that differs from the one before it waits for a person, is released, and is cancelled after all.
@@ -90,6 +93,31 @@ async fn turn_of_the_year(place: &Place) {
     turning::expire(&over, &key(2026)).await.unwrap();
     let opens = Context { clock: place.at("2027-04-01T09:00:00+08:00").clock, ..carries };
     turning::open(&opens, &key(2027), opens.clock.business_date()).await.unwrap();
+}
+
+/// The bank takes back what it had said of a payment, and people decide: the payment is reversed, double payments are
+/// refunded, one decision is taken back.
+async fn worked_off(place: &Place, later: &Context) {
+    let sql = format!("SELECT order_no || ' ' || amount FROM settlements WHERE payer_id = '{PAID}'");
+    let settled = place.texts(&sql).await.pop().expect("it was paid");
+    let (order, amount) = settled.split_once(' ').unwrap();
+    let taken_back = result_file("102_20260415_1_0001.txt", &[Row::failed(order, amount, "1001")]);
+    assert_eq!(apply(later, "102", "R4.txt", &taken_back).await, "applied");
+    let decider = Decider::new("Li Lei", "the bank has confirmed it").unwrap();
+    let decide = async |kind: &str, payer: &str, decision| {
+        let wanted =
+            format!("SELECT min(discrepancy_id) FROM discrepancies WHERE kind = '{kind}' AND payer_id = '{payer}'");
+        let id = place.count(&wanted).await;
+        let resolution = Resolution { decision, order_no: None, decider: decider.clone(), second: None };
+        let resolved = resolve::resolve(later, id, &resolution).await.unwrap();
+        assert!(matches!(resolved, Resolved::Done(_)), "{kind}: {resolved:?}");
+        id
+    };
+    decide("contradiction", PAID, Decision::AcceptFailure).await;
+    decide("double_payment", ONLINE, Decision::Refund).await;
+    let kept = decide("amount_differs", OTHER_AMOUNT, Decision::KeepWaiting).await;
+    assert_eq!(resolve::reopen(later, kept, &decider).await.unwrap(), Reopened::Done);
+    decide("amount_differs", OTHER_AMOUNT, Decision::AcceptGateway).await;
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

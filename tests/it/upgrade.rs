@@ -80,3 +80,54 @@ async fn runs_of_every_state_go_on_after_they_can_also_wait_and_be_cancelled() {
         sqlx::query_scalar("SELECT state FROM runs ORDER BY business_date").fetch_all(&mut connection).await.unwrap();
     assert_eq!(states, ["held", "cancelled", "sent", "closed"]);
 }
+
+#[tokio::test]
+async fn what_disagreed_before_people_could_decide_is_decided_on_and_a_payment_of_then_is_reversed() {
+    let url = new_database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    up_to(16).run(&mut connection).await.unwrap();
+    sqlx::raw_sql(
+        "SET session_replication_role = replica;
+         INSERT INTO declarations (declaration_no, payer_id, insurance_type, kind, period_from, period_to, amount, channel, collect_by, state,
+                                   submitted_at, sequence)
+         VALUES ('D1', 'P1', 'resident_pension', 'normal', '202601', '202612', 1, 'etax', 'batch', 'paying', now(), 2);
+         INSERT INTO attempts (order_no, payer_id, run_id, lane, declaration_no, agreement_no, amount, state, declaration_sequence)
+         VALUES ('O1', 'P1', 1, 1, 'D1', 'A', 1, 'planned', 2);
+         INSERT INTO settlements (order_no, payer_id, declaration_no, insurance_type, kind, period_from, period_to, valid_year, amount,
+                                  channel, gateway, bank_code, settled_at, result_file_id, line_no, booked_at, sequence, declaration_sequence)
+         VALUES ('O1', 'P1', 'D1', 'resident_pension', 'normal', '202601', '202612', 2026, 1, 'etax', 'bank', '102', now(), 1, 2, now(), 3, 3);
+         INSERT INTO discrepancies (kind, gateway, bank_code, result_file_id, line_no, order_no, payer_id, declaration_no, amount_theirs,
+                                    code, opened_at)
+         VALUES ('contradiction', 'bank', '102', 1, 3, 'O1', 'P1', 'D1', 1, '1001', now());
+         RESET session_replication_role",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    MIGRATOR.run(&mut connection).await.unwrap();
+    let standing = "SELECT count(*) FROM standing_settlements";
+    assert_eq!(sqlx::query_scalar::<_, i64>(standing).fetch_one(&mut connection).await.unwrap(), 1);
+    sqlx::raw_sql(
+        "INSERT INTO discrepancy_decisions (discrepancy_id, kind, what, decided_by, reason, decided_at)
+         VALUES (1, 'contradiction', 'accept_failure', 'Li Lei', 'why', now());
+         UPDATE discrepancies SET state = 'resolved', decision_id = 1, sequence = sequence + 1;
+         INSERT INTO reversals (order_no, payer_id, item, declaration_no, decision_id, reversed_at, booked_at, sequence, declaration_sequence)
+         VALUES ('O1', 'P1', 1, 'D1', 1, now(), now(), 5, 4);
+         UPDATE attempts SET state = 'reversed';
+         UPDATE declarations SET state = 'reversed';
+         INSERT INTO declarations (declaration_no, payer_id, insurance_type, kind, period_from, period_to, amount, channel, collect_by, state,
+                                   submitted_at, sequence)
+         SELECT 'D2', payer_id, insurance_type, kind, period_from, period_to, amount, channel, collect_by, 'payable', now(), 1 FROM declarations",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let found: Vec<String> = sqlx::query_scalar(
+        "SELECT d.state || ' ' || a.status || ' ' || (SELECT count(*) FROM standing_settlements)
+         FROM attempt_status a, discrepancies d",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(found, ["resolved reversed 0"]);
+}

@@ -174,6 +174,7 @@ impl Book<'_> {
             DeclarationState::Paying => return Answer::Refused(RefusalCode::AttemptInFlight),
             _ if known.disputed => return Answer::Refused(RefusalCode::AttemptInFlight),
             DeclarationState::Voided => return Answer::Refused(RefusalCode::AlreadyVoided),
+            DeclarationState::Reversed => return Answer::Refused(RefusalCode::AlreadyReversed),
             // It never became public.
             DeclarationState::Rejected => return Answer::Refused(RefusalCode::UnknownDeclaration),
             DeclarationState::AwaitingEnrolment | DeclarationState::Payable => {}

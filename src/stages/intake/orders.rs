@@ -49,6 +49,7 @@ impl Book<'_> {
             match known.state {
                 _ if known.paid => return Answer::Refused(RefusalCode::AlreadyPaid),
                 DeclarationState::Voided => return Answer::Refused(RefusalCode::AlreadyVoided),
+                DeclarationState::Reversed => return Answer::Refused(RefusalCode::AlreadyReversed),
                 DeclarationState::Rejected => return Answer::Refused(RefusalCode::UnknownDeclaration),
                 DeclarationState::AwaitingEnrolment => {
                     let awaited = Awaited::Declaration(known.declaration_no.clone());
@@ -259,6 +260,7 @@ impl Book<'_> {
             amount: order.amount,
             code: m.code.clone(),
             gateway_txn_no: m.gateway_txn_no.clone(),
+            settled_at: m.paid_at,
         };
         if !order.payer_id.is_empty() {
             // What a run has planned meanwhile is withdrawn, as long as it may be.
@@ -345,6 +347,7 @@ impl Book<'_> {
             settled_at: wire_time(settled_at),
             channel: known.channel.clone(),
             confirmed: false,
+            reversed_at: None,
         };
         let kept = self.order_mut(&order.order_no);
         kept.sequence += 1;

@@ -141,14 +141,12 @@ impl Book<'_> {
                     discrepancy_id,
                     kind: row.kind.as_str().to_owned(),
                     gateway: row.gateway.as_str().to_owned(),
-                    bank_code: None,
-                    result_file_id: None,
-                    line_no: None,
                     order_no: Some(row.order_no.clone()),
                     payer_id: row.payer_id.clone(),
                     amount_ours: Some(row.amount.to_string()),
                     amount_theirs: Some(row.amount.to_string()),
                     code: row.code.clone(),
+                    ..DiscrepancyData::default()
                 }),
             });
         }

@@ -19,7 +19,7 @@
                 WHERE insurance_type = $1 AND valid_year = $2 - 1 AND state <> 'superseded' AND payer_id > $5 AND payer_id <= $6
                 ORDER BY payer_id, fact_time DESC, fact_id DESC) l
           LEFT JOIN (SELECT DISTINCT ON (payer_id) payer_id, valid_year, amount
-                     FROM settlements
+                     FROM standing_settlements
                      WHERE $18 AND insurance_type = $1 AND kind = 'normal' AND valid_year < $2 AND payer_id > $5 AND payer_id <= $6
                      ORDER BY payer_id, valid_year DESC, settled_at DESC) p ON p.payer_id = l.payer_id
           LEFT JOIN (SELECT DISTINCT ON (payer_id) payer_id, hold_reason, expired_at

@@ -16,7 +16,7 @@ WITH standing AS MATERIALIZED (
     JOIN enrolments e ON e.payer_id = s.payer_id AND e.insurance_type = $1 AND e.payer_id > $3 AND e.payer_id <= $4
     WHERE s.insurance_type = $1 AND s.valid_year = $2 AND s.state = 'active' AND s.payer_id > $3 AND s.payer_id <= $4
       AND e.division_code LIKE $5 AND NOT e.division_code LIKE ANY ($6)
-      AND NOT EXISTS (SELECT FROM settlements p
+      AND NOT EXISTS (SELECT FROM standing_settlements p
                       WHERE p.payer_id = s.payer_id AND p.insurance_type = $1 AND p.valid_year = $2 AND p.kind = 'normal'
                         AND p.period_from <> p.period_to AND p.payer_id > $3 AND p.payer_id <= $4)
 ), ended AS MATERIALIZED (

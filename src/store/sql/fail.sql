@@ -7,7 +7,7 @@ WITH streaks AS MATERIALIZED (
     -- Runs in a row in which a payer's normal deduction has failed, with those of this file; a run counts once.
     SELECT n.payer_id, n.insurance_type, n.last_run_id,
            n.runs + CASE WHEN k.payer_id IS NULL OR EXISTS (
-               SELECT FROM settlements s WHERE s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type
+               SELECT FROM standing_settlements s WHERE s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type
                  AND s.kind = 'normal'
                  AND CASE WHEN s.result_file_id IS NULL THEN s.booked_at > k.failed_at ELSE s.result_file_id > k.last_file_id END) THEN 0
            ELSE k.runs - (k.runs > 0 AND k.last_run_id = ANY (n.run_ids))::int END AS runs

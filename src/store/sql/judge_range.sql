@@ -13,7 +13,7 @@ settings AS (
     SELECT d.payer_id, d.declaration_no, d.amount, d.state, d.collect_by, d.failed_runs, d.hold_reason, d.sequence
     FROM declarations d
     WHERE d.insurance_type = $1 AND d.period_from = $3 AND d.kind = 'normal' AND d.assessment_no = ''
-      AND d.state NOT IN ('voided', 'rejected') AND d.payer_id > $5 AND d.payer_id <= $6{not_outdated}
+      AND d.state NOT IN ('voided', 'rejected', 'reversed') AND d.payer_id > $5 AND d.payer_id <= $6{not_outdated}
 ), agreement AS (
     -- The newest agreement that allows batches; its bank has a lane if we can write its files.
     SELECT DISTINCT ON (a.payer_id) a.payer_id, a.agreement_no, a.insurance_types, a.amount_max, l.lane, l.attempts AS lane_attempts
@@ -72,7 +72,7 @@ settings AS (
     FROM candidates c
     LEFT JOIN enrolments e ON e.payer_id = c.payer_id AND e.insurance_type = $1 AND e.payer_id > $5 AND e.payer_id <= $6
     LEFT JOIN agreement g ON g.payer_id = c.payer_id
-    LEFT JOIN (SELECT DISTINCT payer_id FROM settlements
+    LEFT JOIN (SELECT DISTINCT payer_id FROM standing_settlements
                WHERE insurance_type = $1 AND period_from = $3 AND kind = 'normal' AND payer_id > $5 AND payer_id <= $6) p
         ON p.payer_id = c.payer_id
     LEFT JOIN disputed u ON u.payer_id = c.payer_id AND u.assessment_no = c.assessment_no

@@ -15,7 +15,7 @@ WITH lines AS (
            -- Of the last event about the order: at least that of deduction.sent, whose row is not updated for it.
            greatest(a.sequence, 1 + r.tells_planned::int) AS sequence,
            a.declaration_sequence, f.file_id, r.valid_year, r.retry_runs, r.suspend_after,
-           s.order_no IS NOT NULL AS settled, s.gateway_txn_no AS settled_txn_no, s.amount AS settled_amount,
+           s.order_no IS NOT NULL AND a.state <> 'reversed' AS settled, s.gateway_txn_no AS settled_txn_no, s.amount AS settled_amount,
            t.order_no IS NOT NULL AS txn_known,
            o.class AS last_class, o.code AS last_code,
            d.discrepancy_id IS NOT NULL AS complained
@@ -46,6 +46,12 @@ WITH lines AS (
                -- Not ours to have sent: unheard of, not sealed, or withdrawn.
                WHEN payer_id IS NULL OR file_id IS NULL OR attempt_state = 'withdrawn' THEN
                    CASE WHEN class = 'success' AND withdrawal = 'voided' THEN 'paid_after_void' ELSE 'unknown_order' END
+               -- Its money went back: what paid it then is known, and that it was not paid is what we hold.
+               WHEN attempt_state = 'reversed' THEN
+                   CASE WHEN class IS NULL THEN 'unknown_code'
+                        WHEN class <> 'success' THEN 'noted'
+                        WHEN gateway_txn_no IS DISTINCT FROM settled_txn_no THEN 'contradiction'
+                        ELSE 'repeated' END
                WHEN settled THEN
                    CASE WHEN class IS NULL THEN 'unknown_code'
                         WHEN class IN ('retryable', 'final') THEN 'contradiction'
