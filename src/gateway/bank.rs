@@ -10,7 +10,7 @@ use super::layout::{Layout, LayoutMistake, note};
 use super::lines::Lines;
 use super::result::FileEnds;
 use super::settings::{BankSettings, CodeSettings};
-use super::text::number;
+use super::text::NUMBER_BYTES_MAX;
 use super::{Answers, Destination, FileBytes, ReadError, Refused, ResultHead, ResultRow, ResultSource, recognise};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::{CodeMeaning, CodeTable, OutcomeClass};
@@ -184,7 +184,10 @@ pub fn code_table(
     let mut table = CodeTable::default();
     for (code, settings) in settings {
         let key = format!("{key}.{code}");
-        note(mistakes, &key, number(code.as_bytes()).is_none(), "a code is printable ASCII without blanks");
+        // Alipay's bills have words for codes, in Chinese.
+        let plain =
+            (1..=NUMBER_BYTES_MAX).contains(&code.len()) && !code.chars().any(|c| c.is_control() || c.is_whitespace());
+        note(mistakes, &key, !plain, "a code is 1 to 64 bytes without blanks");
         note(mistakes, &key, settings.reason.is_empty(), "the reason is empty");
         let class = OutcomeClass::parse(&settings.class);
         note(mistakes, &key, class.is_none(), "class must be success, retryable, final or unknown");

@@ -44,7 +44,7 @@ async fn a_file_that_is_not_what_lies_beside_it_is_refused_until_it_is() {
         beside(CompanionKind::Sha256, &hex(&Sha256::digest(other))),
         beside(CompanionKind::Sha1, &hex(&Sha1::digest(other))),
         beside(CompanionKind::Ok, &format!("{} 2", hex(&Sha256::digest(&answer)))),
-        beside(kind, "no digest"),
+        beside(kind, "digest"),
     ];
     let mut found = Vec::new();
     for case in cases {
@@ -69,7 +69,7 @@ async fn a_file_that_is_not_what_lies_beside_it_is_refused_until_it_is() {
     assert_eq!(given(&place, &answer, &right).await, "applied");
     assert_eq!(place.attempts().await, ["P1 succeeded"]);
     // What is applied is applied, whatever lies beside it later.
-    assert_eq!(given(&place, &answer, &[beside(kind, "no digest")]).await, "repeated");
+    assert_eq!(given(&place, &answer, &[beside(kind, "digest")]).await, "repeated");
 }
 
 #[tokio::test]
