@@ -25,4 +25,5 @@ SELECT line_no,
            AND min(order_no) OVER (PARTITION BY gateway_txn_no) <> max(order_no) OVER (PARTITION BY gateway_txn_no) AS txn_shared
 FROM lines
 WINDOW of_order AS (PARTITION BY order_no ORDER BY line_no);
+CREATE INDEX ON line_ranks (line_no);
 ANALYZE line_ranks;
