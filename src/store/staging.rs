@@ -136,7 +136,7 @@ pub async fn begin(connection: &mut PgConnection) -> sqlx::Result<Staging<'_>> {
     sqlx::raw_sql(
         "DROP TABLE IF EXISTS result_lines, line_ranks;
          CREATE TEMP TABLE result_lines (line_no bigint NOT NULL, what text NOT NULL, order_no text COLLATE \"C\", amount numeric(14,2),
-             code text, class text, gateway_txn_no text COLLATE \"C\", refund_no text COLLATE \"C\", settled_epoch bigint, fault text)",
+             code text, class text, gateway_txn_no text, refund_no text, settled_epoch bigint, fault text)",
     )
     .execute(&mut *connection)
     .await?;

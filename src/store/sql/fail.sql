@@ -32,7 +32,7 @@ WITH streaks AS MATERIALIZED (
                 WHEN j.class = 'final' THEN 'no_agreement'
                 WHEN k.runs >= j.suspend_after THEN 'suspended' END AS hold_reason
     FROM judged j
-    JOIN declarations d ON d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id
+    CROSS JOIN LATERAL (SELECT * FROM declarations d WHERE d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id OFFSET 0) d
     LEFT JOIN amount_settings s ON s.payer_id = d.payer_id AND s.insurance_type = d.insurance_type
         AND s.valid_year = j.valid_year AND s.state = 'active'
     LEFT JOIN streaks k ON k.payer_id = d.payer_id AND k.insurance_type = d.insurance_type AND j.suspend_after > 0

@@ -20,15 +20,19 @@ WITH lines AS (
            o.class AS last_class, o.code AS last_code,
            d.discrepancy_id IS NOT NULL AS complained
     FROM lines l
-    LEFT JOIN (attempts a
-        JOIN runs r ON r.run_id = a.run_id
-        JOIN run_lanes n ON n.run_id = a.run_id AND n.lane = a.lane AND n.gateway = $1 AND n.bank_code = $2)
-        ON a.order_no = l.order_no
-    LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
-        AND f.state IN ('sealed', 'delivering', 'delivered')
-    LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
-    LEFT JOIN settlements t ON t.gateway = $1 AND t.bank_code = $2 AND t.gateway_txn_no = l.gateway_txn_no
-        AND t.order_no <> l.order_no AND l.class = 'success'
+    -- Everything of the book is looked up by its keys, line by line (OFFSET 0 keeps the planner from joining the tables of
+    -- the book with each other first): a range is small against the book, and hashing whole tables for each range would
+    -- make a file of many ranges quadratic.
+    LEFT JOIN LATERAL (SELECT * FROM attempts a WHERE a.order_no = l.order_no OFFSET 0) a ON EXISTS (
+        SELECT FROM run_lanes n WHERE n.run_id = a.run_id AND n.lane = a.lane AND n.gateway = $1 AND n.bank_code = $2)
+    LEFT JOIN runs r ON r.run_id = a.run_id
+    LEFT JOIN LATERAL (SELECT f.file_id FROM request_files f
+                       WHERE f.run_id = a.run_id AND f.lane = a.lane AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+                         AND f.state IN ('sealed', 'delivering', 'delivered') OFFSET 0) f ON true
+    LEFT JOIN LATERAL (SELECT * FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id OFFSET 0) s ON true
+    LEFT JOIN LATERAL (SELECT t.order_no FROM settlements t
+                       WHERE t.gateway = $1 AND t.bank_code = $2 AND t.gateway_txn_no = l.gateway_txn_no
+                         AND t.order_no <> l.order_no AND l.class = 'success' LIMIT 1) t ON true
     LEFT JOIN LATERAL (SELECT class, code FROM attempt_outcomes o WHERE o.order_no = a.order_no AND a.state IN ('failed', 'unknown')
                        ORDER BY o.sequence DESC LIMIT 1) o ON true
     -- The same complaint, still open, from an earlier file: one is enough. But what came for an order before it was sent

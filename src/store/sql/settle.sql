@@ -7,7 +7,7 @@ SELECT j.order_no, j.payer_id, j.declaration_no, d.insurance_type, d.kind, d.per
        d.channel, $1, $2, j.gateway_txn_no, COALESCE(j.settled_at, $4), $3, j.line_no, $4,
        j.sequence + 1, j.declaration_sequence + 1, y.sequence + 1
 FROM judged j
-JOIN declarations d ON d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id
+CROSS JOIN LATERAL (SELECT * FROM declarations d WHERE d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id OFFSET 0) d
 LEFT JOIN LATERAL (
     -- The last event about the year, where an amount was set for it and the whole year is paid by this.
     SELECT greatest(max(a.sequence), (SELECT max(s.amount_sequence) FROM settlements s
