@@ -18,6 +18,8 @@ pub async fn lines(connection: &mut PgConnection, result_file_id: i64) -> sqlx::
              UNION ALL
              SELECT line_no, 'succeeded' FROM settlements WHERE result_file_id = $1
              UNION ALL
+             SELECT line_no, 'reversed' FROM reversals WHERE result_file_id = $1 AND line_no IS NOT NULL
+             UNION ALL
              -- An order that becomes unknown by a line about which a person decides is told by its own state.
              SELECT o.line_no, CASE o.class WHEN 'unknown' THEN 'unknown ' ELSE 'failed ' || o.class || ' ' END || o.code
              FROM attempt_outcomes o
@@ -85,14 +87,16 @@ pub struct PaymentRow {
     /// The line of a result file; none where a channel reported it.
     pub file_name: Option<String>,
     pub line_no: Option<i64>,
+    pub is_reversed: bool,
 }
 
 pub async fn payments(connection: &mut PgConnection) -> sqlx::Result<Vec<PaymentRow>> {
     sqlx::query_as(
         "SELECT s.order_no, s.item, count(*) OVER (PARTITION BY s.order_no) AS items, s.amount, s.gateway_txn_no,
                 to_char(s.settled_at AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD HH24:MI:SS') AS settled_at, s.declaration_no,
-                f.file_name, s.line_no
+                f.file_name, s.line_no, r.order_no IS NOT NULL AS is_reversed
          FROM settlements s LEFT JOIN result_files f ON f.result_file_id = s.result_file_id
+         LEFT JOIN reversals r ON r.order_no = s.order_no AND r.payer_id = s.payer_id AND r.item = s.item
          ORDER BY s.order_no, s.item",
     )
     .fetch_all(connection)
