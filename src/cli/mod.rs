@@ -206,7 +206,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let environment: Vec<(String, String)> = environment.collect();
     let settings = config::load(file.as_deref(), environment.iter().cloned())?;
-    telemetry::start(&settings.log);
+    // Of cases that are refused on purpose their reports say enough.
+    if !matches!(cli.command, Command::Fixtures(_)) {
+        telemetry::start(&settings.log);
+    }
     let json = cli.json;
     match cli.command {
         Command::Serve => with_app(settings, async |ctx| serve::serve(ctx).await).await,
