@@ -74,7 +74,8 @@ async fn a_case_whose_expectation_is_wrong_differs_and_all_of_it_is_told() {
     for name in ["wrong", "anew"] {
         let path = copy.path().join("bank").join(name).join("expected.json");
         let text = fs::read_to_string(&path).unwrap();
-        let changed = text.replacen("\"applied\": 4", "\"applied\": 3", 1).replacen("succeeded 1500.00", "failed 1500.00", 1);
+        let changed =
+            text.replacen("\"applied\": 4", "\"applied\": 3", 1).replacen("succeeded 1500.00", "failed 1500.00", 1);
         assert_ne!(text, changed);
         fs::write(&path, changed).unwrap();
     }
@@ -91,7 +92,8 @@ async fn a_case_whose_expectation_is_wrong_differs_and_all_of_it_is_told() {
     assert_eq!(differences(&reports[2]), expected);
 
     // Written anew, it is what it was before it was changed.
-    let outcomes: Vec<Outcome> = run(copy.path(), Wish::Write).await.unwrap().into_iter().map(|of| of.outcome).collect();
+    let outcomes: Vec<Outcome> =
+        run(copy.path(), Wish::Write).await.unwrap().into_iter().map(|of| of.outcome).collect();
     assert_eq!(outcomes, [Outcome::Written, Outcome::AsExpected, Outcome::Written]);
     let text = |name: &str| fs::read_to_string(copy.path().join(name).join("expected.json")).unwrap();
     assert_eq!(text("bank/anew"), text("bank/right"));
