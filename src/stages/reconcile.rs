@@ -15,6 +15,7 @@ use super::spool::{Filling, PIECE_BYTES, Spool};
 use super::{Context, StageError, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
+use crate::domain::order::Gateway;
 use crate::gateway::companion::Said;
 use crate::gateway::{Answers, Beside, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
@@ -182,6 +183,11 @@ async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool
         Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
         Err(refused) => Some(refused.clone()),
     };
+    if refused.is_none() && from.gateway() != Gateway::Bank.as_str() && !from.answers_in_full() {
+        // Kept, so that whoever can book it finds it.
+        let what = format!("{} is a sound bill; bills are read and kept, but not applied yet", file.file_name);
+        return Err(StageError::Refused(what));
+    }
     let outcome = match (read, refused) {
         (Ok(staged), None) => book(ctx, &mut connection, file, staged.last_line).await,
         (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
