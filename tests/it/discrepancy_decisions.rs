@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
+use pikou::contract::refusal::RefusalCode;
 use pikou::domain::discrepancy::{Decision as D, DiscrepancyKind as K};
 use pikou::stages::decider::Decider;
 use pikou::stages::resolve::{self, NotResolved, Reopened, Resolved};
@@ -91,6 +92,10 @@ async fn a_reversed_contribution_is_collected_anew_and_paid_once_more() {
     place.answer(run_id, &[]).await;
     let declared = ["P1 D000000100100000001 1500.00 reversed", "P1 D000000300100000001 1500.00 paying"];
     assert_eq!(place.declarations().await[..2], declared);
+    // What was reversed is neither voided nor paid any more.
+    assert_eq!(place.take(&[void_requested("D000000100100000001", "late")]).await.refused, 1);
+    let code = "SELECT code FROM messages WHERE id = 'late'";
+    assert_eq!(place.texts(code).await, [RefusalCode::AlreadyReversed.as_str()]);
     assert_eq!(
         place.told_of("P1/resident_pension/2026").await,
         ["amount.set", "amount.fulfilled", "amount.fulfilled"],

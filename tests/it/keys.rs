@@ -17,12 +17,13 @@ use crate::process::{Pikou, stop};
 use crate::support::*;
 
 /// Columns of bytes that hold hashes: of content, or keyed ones. Everything else that is bytes is encrypted.
-const HASHES: [&str; 5] = [
+const HASHES: [&str; 6] = [
     "messages.digest",
     "quarantine.digest",
     "enrolments.id_number_hash",
     "request_files.sha256",
     "result_files.sha256",
+    "result_files.companion_sha1",
 ];
 
 /// Books with a value in every encrypted column: P1 has paid, P2 has failed, an amount waits, and one message was
