@@ -32,8 +32,8 @@ use crate::config::Settings;
 use crate::crypt::{Keys, Ring, SealedError};
 use crate::store::{self, Family, gates};
 
-pub mod absence;
 mod abreast;
+pub mod absence;
 pub mod aside;
 mod bill;
 pub mod cancel;

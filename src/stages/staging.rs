@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use super::spool::Spool;
 use super::{Context, StageError};
 use crate::domain::outcome::CodeTable;
-use crate::gateway::{Answers, Covers, Direction, ReadError, RefundState, Refused, ResultHead, ResultRow, ResultSource};
+use crate::gateway::{
+    Answers, Covers, Direction, ReadError, RefundState, Refused, ResultHead, ResultRow, ResultSource,
+};
 use crate::store::bills;
 use crate::store::staging::{self, Line, Says};
 

@@ -199,10 +199,7 @@ pub fn explained(row: &Explained, now: DateTime<Utc>) -> Event {
         sequence: row.sequence,
         causation: row.evidence.clone().unwrap_or_default(),
         time: now,
-        data: Data::Discrepancy(DiscrepancyData {
-            evidence: row.evidence.clone(),
-            ..discrepancy_data(row)
-        }),
+        data: Data::Discrepancy(DiscrepancyData { evidence: row.evidence.clone(), ..discrepancy_data(row) }),
     }
 }
 

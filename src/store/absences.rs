@@ -24,12 +24,7 @@ pub struct Unpaid {
 
 /// Fails online orders that have expired and that no bill has, though those of all their days are applied: at most so many.
 pub async fn fail_unpaid(tx: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Unpaid>> {
-    sqlx::query_as(include_str!("sql/fail_unpaid.sql"))
-        .bind(now)
-        .bind(limit)
-        .bind(ORDER_DAYS_MAX)
-        .fetch_all(tx)
-        .await
+    sqlx::query_as(include_str!("sql/fail_unpaid.sql")).bind(now).bind(limit).bind(ORDER_DAYS_MAX).fetch_all(tx).await
 }
 
 /// Opens `not_in_bill` for payments that a channel has reported since a time and that the complete bills of their days

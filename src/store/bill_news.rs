@@ -69,7 +69,12 @@ pub struct Confirmed {
 }
 
 /// Confirmations of online orders by judged lines behind one, at most so many.
-pub async fn confirmed(tx: &mut PgConnection, file: &ResultFile, behind: i64, lines: i64) -> sqlx::Result<Vec<Confirmed>> {
+pub async fn confirmed(
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    behind: i64,
+    lines: i64,
+) -> sqlx::Result<Vec<Confirmed>> {
     sqlx::query_as(
         "SELECT c.line_no, c.order_no, COALESCE(c.gateway_txn_no, s.gateway_txn_no) AS gateway_txn_no, COALESCE(c.settled_at, s.settled_at) AS settled_at, c.sequence
          FROM judged j
@@ -100,7 +105,12 @@ pub struct NotSettled {
 }
 
 /// Failures and doubts by judged lines behind one, of at most so many lines.
-pub async fn not_settled(tx: &mut PgConnection, file: &ResultFile, behind: i64, lines: i64) -> sqlx::Result<Vec<NotSettled>> {
+pub async fn not_settled(
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    behind: i64,
+    lines: i64,
+) -> sqlx::Result<Vec<NotSettled>> {
     sqlx::query_as(
         "SELECT u.line_no, u.order_no, u.payer_id, u.item, j.run_id, a.declaration_no, a.amount, d.insurance_type, d.kind, d.channel,
                 d.period_from, d.period_to, $4 AS gateway, $5 AS bank_code, u.class, u.code, u.sequence, u.declaration_sequence, u.declaration_state

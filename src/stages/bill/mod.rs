@@ -87,7 +87,12 @@ async fn tell_not_settled(
     }
 }
 
-async fn reverse(ctx: &Context, tx: &mut PgConnection, file: &ResultFile, now: DateTime<Utc>) -> Result<(), StageError> {
+async fn reverse(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    now: DateTime<Utc>,
+) -> Result<(), StageError> {
     let found = bills::to_reverse(tx, file, now).await?;
     if found.is_empty() {
         return Ok(());
@@ -97,7 +102,6 @@ async fn reverse(ctx: &Context, tx: &mut PgConnection, file: &ResultFile, now: D
         found.iter().map(|row| (row.key(), row.causation())).collect();
     let reversed = reversals::reverse(tx, now, &rows).await?;
     let cause = |row: &reversals::Reversed| causes.get(&(row.order_no.as_str(), row.item)).cloned().unwrap_or_default();
-    let events: Vec<Event> =
-        reversed.iter().flat_map(|row| super::telling::reversed(row, &cause(row), now)).collect();
+    let events: Vec<Event> = reversed.iter().flat_map(|row| super::telling::reversed(row, &cause(row), now)).collect();
     Ok(outbox::append(tx, &ctx.settings.events.source, now, &events).await?)
 }

@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Settings;
 use crate::contract::envelope::wire_time;
-use crate::contract::events::{
-    AmountData, Data, DeductionNews, Event, EventType, OrderData, PaymentData, Subject,
-};
+use crate::contract::events::{AmountData, Data, DeductionNews, Event, EventType, OrderData, PaymentData, Subject};
 use crate::domain::order::Gateway;
 use crate::domain::outcome::CodeMeaning;
 use crate::stages::telling::{self, bank_code, declaration_changed, wire_sum};
