@@ -67,29 +67,7 @@ impl App {
             Some(embedded) => embedded.options(),
             None => PgConnectOptions::from_str(&settings.database.url).map_err(AppError::Database)?,
         };
-        let options = options
-            .application_name("pikou")
-            .options(SESSION)
-            .options(session.iter().copied())
-            // Statements are not logged: their texts say nothing new, and slow ones are the server's to report.
-            .disable_statement_logging();
-        // The pool would ask a server that refuses again and again, and then not say why.
-        let reached = tokio::time::timeout(ACQUIRE_MAX_WAIT, options.connect()).await;
-        reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(AppError::Database)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.database.connections_max)
-            .acquire_timeout(ACQUIRE_MAX_WAIT)
-            // A cancelled begin() would return a connection inside an open transaction.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    // With BEGIN, or the server would log a warning each time there is nothing to roll back.
-                    sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await?;
-                    Ok(true)
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(AppError::Database)?;
+        let pool = pool(options, settings.database.connections_max, session).await?;
         store::MIGRATOR.run(&pool).await?;
         let worker = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
         let ctx = Context { pool, settings: Arc::new(settings), keys: Arc::new(keys), clock, worker };
@@ -104,6 +82,37 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// A pool of sessions as every part of an installation uses them.
+pub async fn pool(
+    options: PgConnectOptions,
+    connections_max: u32,
+    session: &[(&str, &str)],
+) -> Result<PgPool, AppError> {
+    let options = options
+        .application_name("pikou")
+        .options(SESSION)
+        .options(session.iter().copied())
+        // Statements are not logged: their texts say nothing new, and slow ones are the server's to report.
+        .disable_statement_logging();
+    // The pool would ask a server that refuses again and again, and then not say why.
+    let reached = tokio::time::timeout(ACQUIRE_MAX_WAIT, options.connect()).await;
+    reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(AppError::Database)?;
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_MAX_WAIT)
+        // A cancelled begin() would return a connection inside an open transaction.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // With BEGIN, or the server would log a warning each time there is nothing to roll back.
+                sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await?;
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(AppError::Database)
 }
 
 /// One connection to another database, which is only read.

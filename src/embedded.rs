@@ -85,6 +85,11 @@ impl Embedded {
         database::worker(&self.socket_folder, &self.password)
     }
 
+    /// Connection options of its superuser, who makes and drops other databases beside `pikou`.
+    pub fn superuser(&self) -> Result<PgConnectOptions, EmbeddedError> {
+        Ok(database::superuser(&self.socket_folder, &self.place.existing_secret(Secret::Superuser)?))
+    }
+
     /// Where it lives, for messages to people. Not below the data folder if that is out of the server's reach.
     pub fn folder(&self) -> &Path {
         self.place.home()

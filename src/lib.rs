@@ -8,7 +8,7 @@
 //!
 //! Everything else is vocabulary: [`domain`] is what is true, [`contract`] what others see, [`store`] all SQL,
 //! [`gateway`] the files of banks, [`crypt`] what is kept secret. [`app`] puts it together from [`config`],
-//! [`cli`] is what people type, and [`demo`] is a day in the life.
+//! [`cli`] is what people type, [`demo`] is a day in the life, and [`fixtures`] holds cases against what is expected of them.
 
 pub mod app;
 pub mod broker;
@@ -20,6 +20,7 @@ pub mod crypt;
 pub mod demo;
 pub mod domain;
 pub mod embedded;
+pub mod fixtures;
 pub mod gateway;
 pub mod schedule;
 pub mod stages;

@@ -10,6 +10,7 @@ mod demo;
 mod discrepancies;
 mod events;
 mod files;
+mod fixtures;
 mod hold;
 mod keys;
 mod messages;
@@ -32,6 +33,7 @@ use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, Settings};
 use crate::contract::binary::Mode;
+use crate::fixtures::{FixturesError, Premises};
 use crate::stages::{Context, StageError};
 use crate::telemetry;
 use hold::HoldCommand;
@@ -119,6 +121,9 @@ enum Command {
     /// The keys of what is encrypted in the database
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Cases of result files, a folder each (docs/FIXTURES.md): hold them against what is expected
+    #[command(subcommand)]
+    Fixtures(fixtures::FixturesCommand),
     /// A day in the life, from messages to paid records, with made-up payers in a database of its own
     Demo(demo::DemoArgs),
 }
@@ -132,6 +137,8 @@ pub enum Failure {
     App(#[from] AppError),
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error(transparent)]
+    Fixtures(#[from] FixturesError),
     #[error("{0}")]
     Usage(String),
     /// The input was refused; what is to be said about it has been printed.
@@ -154,11 +161,12 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Config(_) | Failure::Usage(_) => 2,
+            Failure::Fixtures(FixturesError::Unusable { .. } | FixturesError::Config(_)) => 2,
             Failure::Stage(StageError::Refused(_)) => 2,
             Failure::Refused => 3,
             Failure::Held => 4,
             Failure::Cancelled => 5,
-            Failure::App(_) | Failure::Stage(_) | Failure::Bad | Failure::Other(_) => 1,
+            Failure::App(_) | Failure::Stage(_) | Failure::Fixtures(_) | Failure::Bad | Failure::Other(_) => 1,
         }
     }
 
@@ -196,8 +204,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     // Settings are texts; a variable that is none cannot be one of ours.
     let environment =
         std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let settings = config::load(file.as_deref(), environment)?;
-    telemetry::start(&settings.log);
+    let environment: Vec<(String, String)> = environment.collect();
+    let settings = config::load(file.as_deref(), environment.iter().cloned())?;
+    // Of cases that are refused on purpose their reports say enough.
+    if !matches!(cli.command, Command::Fixtures(_)) {
+        telemetry::start(&settings.log);
+    }
     let json = cli.json;
     match cli.command {
         Command::Serve => with_app(settings, async |ctx| serve::serve(ctx).await).await,
@@ -238,6 +250,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Keys(KeysCommand::Reencrypt) => with_app(settings, async |ctx| keys::reencrypt(ctx, json).await).await,
         Command::Keys(KeysCommand::Remove { id }) => {
             with_app(settings, async |ctx| keys::remove(ctx, &id, json).await).await
+        }
+        Command::Fixtures(command) => {
+            fixtures::fixtures(command, Premises { settings_file: file, environment }, json).await
         }
         Command::Demo(args) => demo::demo(settings, args, json).await,
     }

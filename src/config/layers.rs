@@ -40,10 +40,18 @@ fn count(mistakes: &[String]) -> String {
 
 /// Loads the settings. `environment` is that of the process, or a test's.
 pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Settings, ConfigError> {
+    load_layers(file.as_slice(), environment)
+}
+
+/// Loads the settings of several files: what a later one says counts.
+pub fn load_layers(
+    files: &[&Path],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
     let mut mistakes = Vec::new();
     let defaults = shipped();
     let mut layers = Vec::new();
-    if let Some(path) = file {
+    for &path in files {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
         match text.parse::<Table>() {
@@ -210,6 +218,16 @@ mod tests {
         let settings = with(&[("PIKOU__INTAKE__BATCH_MAX", "9")], file).unwrap();
         assert_eq!((settings.intake.batch_max, settings.intake.batch_wait_ms), (9, 8));
         assert_eq!(settings.intake.message_max_bytes, 262_144);
+    }
+
+    #[test]
+    fn of_several_files_the_later_one_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["first.toml", "second.toml"].map(|name| folder.path().join(name));
+        std::fs::write(&paths[0], "[intake]\nbatch_max = 7\nbatch_wait_ms = 8\n").unwrap();
+        std::fs::write(&paths[1], "[intake]\nbatch_max = 9\n").unwrap();
+        let settings = load_layers(&[&paths[0], &paths[1]], std::iter::empty()).unwrap();
+        assert_eq!((settings.intake.batch_max, settings.intake.batch_wait_ms), (9, 8));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::domain::threshold::Thresholds;
 use crate::gateway::{AlipayBills, Answers, BankGateway, Destination, UnionpayBills, UnionpayFile, WechatBills};
 use crate::schedule::{CatchUp, Timetable};
 
-pub use layers::{ConfigError, load, shipped_keys};
+pub use layers::{ConfigError, load, load_layers, shipped_keys};
 pub use sections::{BillRules, Broker, Database, Events, Intake, Log, Results, RunSettings};
 
 /// `database.url` and `broker.url` that ask for no server.

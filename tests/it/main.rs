@@ -19,6 +19,7 @@ mod embedded;
 mod events;
 mod faults;
 mod files;
+mod fixtures;
 mod ground;
 mod guards;
 mod held_runs;

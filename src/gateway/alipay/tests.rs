@@ -250,7 +250,8 @@ fn folder() -> PathBuf {
 }
 
 fn file_of(case: &str) -> Vec<u8> {
-    let is_file = |path: &PathBuf| !["given.jsonl", "expected.json"].iter().any(|other| path.ends_with(other));
+    let is_file =
+        |path: &PathBuf| !["given.jsonl", "expected.json", "settings.toml"].iter().any(|other| path.ends_with(other));
     let mut files = fs::read_dir(folder().join(case)).unwrap().map(|entry| entry.unwrap().path()).filter(is_file);
     let file = files.next().unwrap();
     assert_eq!(files.next(), None, "one file in {case}");

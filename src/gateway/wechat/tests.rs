@@ -90,7 +90,7 @@ fn fixtures() -> Vec<(String, String, Vec<u8>)> {
         for file in fs::read_dir(folder.path()).unwrap() {
             let file = file.unwrap();
             let name = file.file_name().into_string().unwrap();
-            if !["given.jsonl", "expected.json"].contains(&name.as_str()) {
+            if !["given.jsonl", "expected.json", "settings.toml"].contains(&name.as_str()) {
                 cases.push((case.clone(), name, fs::read(file.path()).unwrap()));
             }
         }
