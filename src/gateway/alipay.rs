@@ -106,10 +106,10 @@ impl AlipayBills {
         let table = Table::open(csv)?;
         let wrong = |line, reason| Err(ReadError::from(Refused::wrong_file(line, None, reason)));
         match table.frame.kind {
-            Kind::TradeSummary => return wrong(1, "a summary (业务汇总), not the detail"),
-            Kind::LedgerSummary => return wrong(1, "a summary (账务汇总), not the detail"),
+            Kind::TradeSummary => wrong(1, "a summary (业务汇总), not the detail"),
+            Kind::LedgerSummary => wrong(1, "a summary (账务汇总), not the detail"),
             Kind::Trade | Kind::Ledger if !self.accounts.contains(&table.frame.account) => {
-                return wrong(2, "a file of another account");
+                wrong(2, "a file of another account")
             }
             Kind::Trade => trade::read(table, each),
             Kind::Ledger => ledger::read(table, each),

@@ -99,6 +99,6 @@ async fn an_inbox_takes_a_file_with_what_lies_beside_it() {
     }
     assert_eq!(place.attempts().await, ["P1 succeeded"]);
     let done = inbox.join("done");
-    assert_eq!(read_folder(&inbox), [done.clone()]);
+    assert_eq!(read_folder(&inbox), std::slice::from_ref(&done));
     assert_eq!(read_folder(&done), [done.join("1-R1.txt"), done.join("1-R1.txt.md5")]);
 }
