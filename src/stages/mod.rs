@@ -13,6 +13,8 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`resolve`] | a discrepancy | what a person decides on it: payments, failures, reversals |
+//! | [`reconcile::preview`] | a result file | nothing: it shows what the file would do |
+//! | [`day_account`] | a gateway and a day | nothing: it shows whether their sums and ours agree |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
@@ -34,6 +36,7 @@ use crate::store::{self, Family, gates};
 mod abreast;
 pub mod aside;
 pub mod cancel;
+pub mod day_account;
 pub mod decider;
 pub mod deliver;
 pub mod fire;

@@ -12,13 +12,18 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::spool::{Filling, PIECE_BYTES, Spool};
+use super::staging::Staged;
 use super::{Context, StageError, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
+use crate::domain::money::Money;
+use crate::domain::rows::Rows;
 use crate::gateway::companion::Said;
-use crate::gateway::{Answers, Beside, Refused, RefusedKind, ResultHead};
-use crate::store::result_files::{self, ResultFile};
+use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
+use crate::store::result_files::{self, Declared, ResultFile};
 use crate::store::{attempts, gates, outbox, request_files, results, runs};
+
+pub mod preview;
 
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
@@ -67,9 +72,27 @@ pub async fn reconcile_with(
     ctx: &Context,
     from: &dyn Answers,
     file_name: &str,
-    mut source: impl Read + Send,
+    source: impl Read + Send,
     beside: &[Beside],
 ) -> Result<Outcome, StageError> {
+    let (mut spool, said) = take(ctx, from, file_name, source, beside)?;
+    let file = keep(ctx, from, file_name, &mut spool, &said).await?;
+    crash_point("reconcile: kept");
+    // A file that was refused is read again: the layout or the code table may have been mended.
+    if file.state == "applied" {
+        return Ok(Outcome::Repeated(file));
+    }
+    apply(ctx, from, file, spool).await
+}
+
+/// A copy of the bytes that is ours alone, and what lay beside the file, compared with them.
+fn take(
+    ctx: &Context,
+    from: &dyn Answers,
+    file_name: &str,
+    mut source: impl Read + Send,
+    beside: &[Beside],
+) -> Result<(Spool, Said), StageError> {
     let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
     let said = Said::of(beside, file_name, spool.bytes().map_err(copying)?);
     let mut said =
@@ -80,13 +103,7 @@ pub async fn reconcile_with(
         said.fault = Some(".sha1: not the hash of the file".to_owned());
     }
     spool.bytes().map_err(copying)?;
-    let file = keep(ctx, from, file_name, &mut spool, &said).await?;
-    crash_point("reconcile: kept");
-    // A file that was refused is read again: the layout or the code table may have been mended.
-    if file.state == "applied" {
-        return Ok(Outcome::Repeated(file));
-    }
-    apply(ctx, from, file, spool).await
+    Ok((spool, said))
 }
 
 /// Keeps the bytes before anything is read from them, piece by piece; or finds the file that has them.
@@ -168,29 +185,57 @@ pub async fn kept(ctx: &Context, file: &ResultFile) -> Result<Spool, StageError>
 }
 
 async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
-    if let Some(fault) = &file.companion_fault {
-        return refuse(ctx, &file, &beside_the_file(fault.clone())).await;
-    }
     let mut connection = ctx.pool.acquire().await?;
-    // Nothing of it counts before all of it is read.
-    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
-    let read = staging::stage(ctx, &mut connection, from, &file.file_name, sha1, spool).await?;
-    let refused = match &read {
-        Ok(staged) if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) => {
-            Some(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count)))
+    let outcome = match read(ctx, &mut connection, from, &file, spool).await? {
+        Ok(staged) => {
+            result_files::set_declared(&mut connection, file.result_file_id, &declared(&staged.head)).await?;
+            book(ctx, &mut connection, file, staged.last_line).await
         }
-        Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
-        Err(refused) => Some(refused.clone()),
-    };
-    let outcome = match (read, refused) {
-        (Ok(staged), None) => book(ctx, &mut connection, file, staged.last_line).await,
-        (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
+        Err(refused) => refuse(ctx, &file, &refused).await,
     };
     // Where something went wrong, whoever stages next on this connection clears them away.
     if outcome.is_ok() {
         staging::end(connection).await?;
     }
     outcome
+}
+
+fn declared(head: &ResultHead) -> Declared {
+    let count = |count: Option<u64>| count.map(|count| count as i64);
+    let total = |total: Option<Money>| total.map(|total| total.decimal());
+    Declared {
+        business_date: head.business_date,
+        covers: match head.covers {
+            Covers::Payments { from, to } => Some((from, to)),
+            Covers::Results | Covers::Nothing => None,
+        },
+        rows: Rows { count: head.count as i64, total: head.total.decimal() },
+        success: (count(head.success_count), total(head.success_total)),
+        refund: (count(head.refund_count), total(head.refund_total)),
+    }
+}
+
+/// Reads all of a file into the session's staging table, before anything of it counts; or says why it is refused.
+async fn read(
+    ctx: &Context,
+    connection: &mut PgConnection,
+    from: &dyn Answers,
+    file: &ResultFile,
+    spool: Spool,
+) -> Result<Result<Staged, Refused>, StageError> {
+    if let Some(fault) = &file.companion_fault {
+        return Ok(Err(beside_the_file(fault.clone())));
+    }
+    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
+    let staged = match staging::stage(ctx, &mut *connection, from, &file.file_name, sha1, spool).await? {
+        Ok(staged) => staged,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) {
+        return Ok(Err(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count))));
+    }
+    let refused = falls_short(connection, from, &staged.head).await?;
+    Ok(refused.map_or(Ok(staged), Err))
 }
 
 fn beside_the_file(reason: String) -> Refused {
@@ -239,6 +284,9 @@ async fn book_range(
     let run_ids = results::judge(tx, file, through).await?;
     let mut events = note_handed_over(tx, &run_ids, file, now).await?;
     let booked = results::book(tx, file, through, now).await?;
+    if booked.repeated + booked.not_ours > 0 {
+        result_files::count_known_successes(tx, file.result_file_id).await?;
+    }
     if booked.discrepancies > 0 {
         withdraw_disputed(ctx, tx, file, now).await?;
     }

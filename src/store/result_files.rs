@@ -1,8 +1,11 @@
 //! Result files: kept first, piece by piece, then booked range by range, then applied. What becomes of their lines is in
 //! [`super::staging`] and [`super::results`].
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
+
+use crate::domain::rows::Rows;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct ResultFile {
@@ -99,6 +102,12 @@ pub async fn get(connection: &mut PgConnection, result_file_id: i64) -> sqlx::Re
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(connection).await
 }
 
+/// The file that has these bytes.
+pub async fn find(connection: &mut PgConnection, gateway: &str, sha256: &[u8]) -> sqlx::Result<Option<ResultFile>> {
+    let sql = format!("SELECT {COLUMNS} FROM result_files WHERE gateway = $1 AND sha256 = $2");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(sha256).fetch_optional(connection).await
+}
+
 /// Files that were kept but not yet applied or refused: a worker died in between.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
@@ -151,22 +160,81 @@ pub async fn set_refused(
         .await
 }
 
+/// What a file declares of itself, as it was read to its end; before anything of it is booked.
+#[derive(Debug, Clone, Copy)]
+pub struct Declared {
+    pub business_date: Option<NaiveDate>,
+    pub covers: Option<(NaiveDate, NaiveDate)>,
+    pub rows: Rows,
+    /// Counts and sums, as far as the format has them.
+    pub success: (Option<i64>, Option<Decimal>),
+    pub refund: (Option<i64>, Option<Decimal>),
+}
+
+pub async fn set_declared(connection: &mut PgConnection, result_file_id: i64, declared: &Declared) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE result_files SET business_date = $2, covers_from = $3, covers_to = $4, declared_count = $5, declared_total = $6,
+                declared_success_count = $7, declared_success_total = $8, declared_refund_count = $9, declared_refund_total = $10
+         WHERE result_file_id = $1 AND state <> 'applied'",
+    )
+    .bind(result_file_id)
+    .bind(declared.business_date)
+    .bind(declared.covers.map(|(from, _)| from))
+    .bind(declared.covers.map(|(_, to)| to))
+    .bind(declared.rows.count)
+    .bind(declared.rows.total)
+    .bind(declared.success.0)
+    .bind(declared.success.1)
+    .bind(declared.refund.0)
+    .bind(declared.refund.1)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Counts the judged rows of success that the book had already: without them the file's own sums cannot be explained.
+pub async fn count_known_successes(tx: &mut PgConnection, result_file_id: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE result_files SET known_success_count = known_success_count + j.count, known_success_total = known_success_total + j.total
+         FROM (SELECT count(*), COALESCE(sum(amount), 0) AS total FROM judged
+               WHERE class = 'success' AND verdict IN ('repeated', 'not_ours')) j
+         WHERE result_file_id = $1 AND j.count > 0",
+    )
+    .bind(result_file_id)
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
 /// A known name that comes with other bytes is told to a person; it says nothing about the rows.
 pub async fn flag_reused_name(tx: &mut PgConnection, file: &ResultFile, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let Some(earlier) = same_name(tx, file).await? else { return Ok(false) };
+    sqlx::query(
         "INSERT INTO discrepancies (kind, gateway, bank_code, result_file_id, detail, opened_at)
-         SELECT 'name_reused', $2, $3, $1, 'the name was used by result file ' || min(result_file_id), $4
-         FROM result_files WHERE gateway = $2 AND bank_code = $3 AND file_name = $5 AND result_file_id <> $1 AND state <> 'refused'
-         HAVING count(*) > 0",
+         VALUES ('name_reused', $2, $3, $1, 'the name was used by result file ' || $5, $4)",
     )
     .bind(file.result_file_id)
     .bind(&file.gateway)
     .bind(&file.bank_code)
     .bind(now)
-    .bind(&file.file_name)
+    .bind(earlier)
     .execute(tx)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(true)
+}
+
+/// The first other file that came under the name of this one and was not refused.
+pub async fn same_name(connection: &mut PgConnection, file: &ResultFile) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT min(result_file_id) FROM result_files
+         WHERE gateway = $2 AND bank_code = $3 AND file_name = $4 AND result_file_id <> $1 AND state <> 'refused'",
+    )
+    .bind(file.result_file_id)
+    .bind(&file.gateway)
+    .bind(&file.bank_code)
+    .bind(&file.file_name)
+    .fetch_one(connection)
+    .await
 }
 
 /// The lines of a range are booked, and the file is not at its end.

@@ -1,0 +1,29 @@
+-- What was sent to a gateway on a day, by what has become of it since.
+-- $1 gateway  $2 bank code, or none for all  $3 first instant of the day  $4 that of the next
+WITH sent AS (
+    SELECT a.order_no, a.payer_id, a.item, a.amount, a.state, f.bank_code
+    FROM request_files f
+    JOIN attempts a ON a.run_id = f.run_id AND a.lane = f.lane AND a.order_no BETWEEN f.first_order_no AND f.last_order_no
+        AND a.state <> 'withdrawn'
+    WHERE f.gateway = $1 AND ($2::text IS NULL OR f.bank_code = $2) AND f.state = 'delivered' AND f.delivered_at >= $3 AND f.delivered_at < $4
+    UNION ALL
+    SELECT a.order_no, a.payer_id, a.item, a.amount, a.state, ''
+    FROM online_orders o
+    JOIN attempts a ON a.order_no = o.order_no AND a.payer_id = o.payer_id AND a.run_id IS NULL
+    WHERE o.gateway = $1 AND $2 IS NULL AND o.state = 'started' AND o.started_at >= $3 AND o.started_at < $4
+), ended AS (
+    SELECT s.*,
+           CASE WHEN s.state = 'reversed' THEN 'reversed'
+                WHEN p.order_no IS NOT NULL THEN 'succeeded'
+                WHEN s.state IN ('failed', 'unknown') THEN s.state
+                ELSE 'open' END AS status
+    FROM sent s
+    LEFT JOIN settlements p ON p.order_no = s.order_no AND p.payer_id = s.payer_id AND p.item = s.item
+)
+SELECT e.status, CASE WHEN e.status = 'failed' THEN e.bank_code ELSE '' END AS bank_code, COALESCE(o.code, '') AS code,
+       count(*) AS count, sum(e.amount) AS total
+FROM ended e
+LEFT JOIN LATERAL (SELECT o.code FROM attempt_outcomes o WHERE o.order_no = e.order_no AND e.status = 'failed'
+                   ORDER BY o.sequence DESC LIMIT 1) o ON true
+GROUP BY 1, 2, 3
+ORDER BY 1, 2, 3
