@@ -54,7 +54,8 @@ async fn a_request_file_has_these_very_bytes_and_its_flag_says_so() {
     let told = place.data_of("request_file.delivered").await;
     let wanted = json!({"run_id": 1, "gateway": "bank", "bank_code": "102", "file_name": NAME, "items": 2,
         "total": "3001.00", "sha256": hex(&Sha256::digest(&of_102))});
-    assert_eq!(told[0], wanted);
+    // Files of different banks are delivered at the same time: nobody promises which is told first.
+    assert!(told.len() == 2 && told.contains(&wanted), "{told:#?}");
 }
 
 #[tokio::test]
