@@ -21,7 +21,7 @@ use crate::gateway::{AlipayBills, Answers, BankGateway, Destination, UnionpayBil
 use crate::schedule::{CatchUp, Timetable};
 
 pub use layers::{ConfigError, load, load_layers, shipped_keys};
-pub use sections::{Broker, Database, Events, Intake, Log, Results, RunSettings};
+pub use sections::{BillRules, Broker, Database, Events, Intake, Log, Results, RunSettings};
 
 /// `database.url` and `broker.url` that ask for no server.
 pub const EMBEDDED: &str = "embedded";
@@ -79,6 +79,11 @@ impl Settings {
     /// What the codes in a channel's report on an order of this gateway mean.
     pub fn codes(&self, gateway: Gateway) -> &CodeTable {
         self.codes.get(&gateway).unwrap_or_else(|| self.bank.common_codes())
+    }
+
+    /// How the bills of a gateway are taken.
+    pub fn bill_rules(&self, gateway: &str) -> Option<&BillRules> {
+        self.results.bills.get(&Gateway::parse(gateway)?)
     }
 
     pub fn is_embedded_broker(&self) -> bool {

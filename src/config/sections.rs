@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use chrono::NaiveTime;
 use serde::Deserialize;
 
 use super::Settings;
@@ -104,6 +105,15 @@ pub(super) struct ResultsSection {
     range_max: i64,
     two_people: TwoPeople,
     discrepancy_alarm_days: u16,
+    due_days: BTreeMap<String, u16>,
+    bills: BTreeMap<String, BillRulesSection>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BillRulesSection {
+    ours: Vec<String>,
+    expected_by: String,
 }
 
 /// Some decisions by name, or those that may change what counts as paid.
@@ -125,6 +135,18 @@ pub struct Results {
     pub two_people: Vec<Decision>,
     /// After so many days an open discrepancy is old.
     pub discrepancy_alarm_days: u16,
+    /// Workdays after the hand-over on which the result of every deduction is due.
+    pub due_days: BTreeMap<Gateway, u16>,
+    pub bills: BTreeMap<Gateway, BillRules>,
+}
+
+/// How the rows of a gateway's bills are taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BillRules {
+    /// Patterns of our order numbers, `*` for anything; none: every order number is taken for ours.
+    pub ours: Vec<String>,
+    /// When the bill of a day is expected, on the day after it.
+    pub expected_by: Option<NaiveTime>,
 }
 
 impl ResultsSection {
@@ -144,7 +166,30 @@ impl ResultsSection {
                 known
             }
         };
+        let mut due_days = BTreeMap::new();
+        for (name, days) in self.due_days {
+            let key = format!("results.due_days.{name}");
+            let gateway = Gateway::parse(&name).filter(|one| matches!(one, Gateway::Bank | Gateway::Unionpay));
+            check.that(gateway.is_some(), &key, "must be of bank or unionpay");
+            check.that(days <= 60, &key, "must be 0 to 60");
+            due_days.extend(gateway.filter(|_| days > 0).map(|gateway| (gateway, days)));
+        }
+        let mut bills = BTreeMap::new();
+        for (name, rules) in self.bills {
+            let key = format!("results.bills.{name}");
+            let gateway = Gateway::parse(&name).filter(|one| *one != Gateway::Bank);
+            check.that(gateway.is_some(), &key, "must be of alipay, wechat_pay or unionpay");
+            let patterns = rules.ours.iter().all(|pattern| !pattern.is_empty());
+            check.that(patterns, &format!("{key}.ours"), "must be patterns such as \"PK*\"");
+            let by = Some(rules.expected_by).filter(|by| !by.is_empty());
+            let expected_by = by.as_deref().and_then(|by| NaiveTime::parse_from_str(by, "%H:%M").ok());
+            let time = by.is_some() == expected_by.is_some();
+            check.that(time, &format!("{key}.expected_by"), "must be a time as HH:MM, or empty");
+            bills.extend(gateway.map(|gateway| (gateway, BillRules { ours: rules.ours, expected_by })));
+        }
         Results {
+            due_days,
+            bills,
             scan_seconds: self.scan_seconds,
             file_max_bytes: self.file_max_bytes,
             range_max: self.range_max,

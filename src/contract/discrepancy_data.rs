@@ -46,6 +46,14 @@ pub struct DiscrepancyData {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
     pub attached_to: Option<String>,
+    /// `discrepancy.resolved` without a decision: what came later and explains it, written as `causation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "saying")]
+    pub evidence: Option<String>,
+    /// `file_missing`: the day whose bill has not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "date")]
+    pub day: Option<String>,
 }
 
 /// Money that should go back to whom it came from. We do not move it ourselves.

@@ -13,6 +13,7 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`resolve`] | a discrepancy | what a person decides on it: payments, failures, reversals |
+//! | [`absence`] | time, when days are covered, due or over | what silence says: failures, discrepancies |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
@@ -32,7 +33,9 @@ use crate::crypt::{Keys, Ring, SealedError};
 use crate::store::{self, Family, gates};
 
 mod abreast;
+pub mod absence;
 pub mod aside;
+mod bill;
 pub mod cancel;
 pub mod decider;
 pub mod deliver;

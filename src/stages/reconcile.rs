@@ -12,14 +12,15 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::spool::{Filling, PIECE_BYTES, Spool};
-use super::{Context, StageError, crash_point, staging, telling};
+use super::staging::{Staged, Way};
+use super::{Context, StageError, bill, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
 use crate::domain::order::Gateway;
 use crate::gateway::companion::Said;
-use crate::gateway::{Answers, Beside, Refused, RefusedKind, ResultHead};
+use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
-use crate::store::{attempts, gates, outbox, request_files, results, runs};
+use crate::store::{absences, attempts, bill_news, bills, gates, outbox, request_files, results, runs};
 
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
@@ -189,7 +190,7 @@ async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool
         return Err(StageError::Refused(what));
     }
     let outcome = match (read, refused) {
-        (Ok(staged), None) => book(ctx, &mut connection, file, staged.last_line).await,
+        (Ok(staged), None) => book(ctx, &mut connection, file, &staged).await,
         (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
     };
     // Where something went wrong, whoever stages next on this connection clears them away.
@@ -208,7 +209,7 @@ async fn book(
     ctx: &Context,
     connection: &mut PgConnection,
     mut file: ResultFile,
-    last_line: i64,
+    staged: &Staged,
 ) -> Result<Outcome, StageError> {
     loop {
         let mut tx = connection.begin().await?;
@@ -218,8 +219,8 @@ async fn book(
         if file.state == "applied" {
             return Ok(Outcome::Repeated(file));
         }
-        let through = last_line.min(file.booked_through + ctx.settings.results.range_max);
-        file = book_range(ctx, &mut tx, &file, through, last_line).await?;
+        let range = next_range(ctx, &mut tx, &file, staged).await?;
+        file = book_range(ctx, &mut tx, &file, staged, range).await?;
         crash_point("reconcile: before commit");
         tx.commit().await?;
         if file.state == "applied" {
@@ -230,35 +231,75 @@ async fn book(
     }
 }
 
-/// Books the lines behind the file's mark, up to `through`; with the last ones the file is applied.
+/// Lines that are booked in one transaction.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    through: i64,
+    is_last: bool,
+}
+
+async fn next_range(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    staged: &Staged,
+) -> Result<Range, StageError> {
+    let range_max = ctx.settings.results.range_max;
+    let (through, is_last) = match staged.way() {
+        Way::Results => {
+            let through = staged.last_line.min(file.booked_through + range_max);
+            (through, through == staged.last_line)
+        }
+        Way::Bill => bills::next_range(tx, staged.last_line, file.booked_through, range_max).await?,
+    };
+    Ok(Range { through, is_last })
+}
+
+/// Books the lines behind the file's mark, up to the end of a range; with the last ones the file is applied.
 async fn book_range(
     ctx: &Context,
     tx: &mut PgConnection,
     file: &ResultFile,
-    through: i64,
-    last_line: i64,
+    staged: &Staged,
+    range: Range,
 ) -> Result<ResultFile, StageError> {
-    let now = ctx.clock.now();
+    let (now, through, way) = (ctx.clock.now(), range.through, staged.way());
     if file.booked_through == 0 && result_files::flag_reused_name(tx, file, now).await? {
         tracing::warn!(file = file.file_name, "a file of this name came before with other bytes");
     }
-    let run_ids = results::judge(tx, file, through).await?;
+    let run_ids = match way {
+        Way::Results => results::judge(tx, file, through).await?,
+        Way::Bill => {
+            let ours = ctx.settings.bill_rules(&file.gateway).map_or(&[][..], |rules| &rules.ours);
+            bills::judge(tx, file, through, staged.last_line, ours).await?
+        }
+    };
     let mut events = note_handed_over(tx, &run_ids, file, now).await?;
-    let booked = results::book(tx, file, through, now).await?;
+    let booked = match way {
+        Way::Results => results::book(tx, file, through, now).await?,
+        Way::Bill => bill::book(ctx, tx, file, through, now).await?,
+    };
     if booked.discrepancies > 0 {
-        withdraw_disputed(ctx, tx, file, now).await?;
+        withdraw_disputed(ctx, tx, file, way, now).await?;
     }
+    let explained = bill_news::explain_absences(tx, file).await?;
+    events.extend(explained.iter().map(|row| telling::explained(row, now)));
     runs::set_settling(tx, &run_ids).await?;
-    let file = if through < last_line {
-        result_files::set_staged(tx, file, &booked).await?
-    } else {
+    let file = if range.is_last {
         let file = result_files::set_applied(tx, file, &booked, now).await?;
+        if let Covers::Payments { from, to } = staged.head.covers {
+            bills::cover(tx, &file, from, to).await?;
+            let explained = absences::explain_missing_files(tx, &file, from, to).await?;
+            events.extend(explained.iter().map(|row| telling::explained(row, now)));
+        }
         events.push(result_file_event(EventType::ResultFileApplied, &file, now));
         // Whichever run the file was about, in this range or an earlier one.
         for run_id in runs::settling(tx, &file.gateway, &file.bank_code).await? {
             events.extend(close_run(tx, run_id, &file, now).await?);
         }
         file
+    } else {
+        result_files::set_staged(tx, file, &booked).await?
     };
     outbox::append(tx, &ctx.settings.events.source, now, &events).await?;
     Ok(file)
@@ -315,6 +356,7 @@ async fn withdraw_disputed(
     ctx: &Context,
     tx: &mut PgConnection,
     file: &ResultFile,
+    way: Way,
     now: DateTime<Utc>,
 ) -> Result<(), StageError> {
     if !runs::any_unsealed(tx).await? {
@@ -323,7 +365,10 @@ async fn withdraw_disputed(
     let causation = format!("result_file:{}", file.result_file_id);
     let mut behind = String::new();
     loop {
-        let payers = results::disputed_payers(tx, &behind, PAYERS_MAX).await?;
+        let payers = match way {
+            Way::Results => results::disputed_payers(tx, &behind, PAYERS_MAX).await?,
+            Way::Bill => bills::disputed_payers(tx, &behind, PAYERS_MAX).await?,
+        };
         let Some(last) = payers.last() else { return Ok(()) };
         let keys: Vec<&str> = payers.iter().map(String::as_str).collect();
         let withdrawn = attempts::withdraw_outdated_of_payers(tx, &keys).await?;

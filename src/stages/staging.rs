@@ -11,7 +11,10 @@ use tokio::sync::mpsc;
 use super::spool::Spool;
 use super::{Context, StageError};
 use crate::domain::outcome::CodeTable;
-use crate::gateway::{Answers, Direction, ReadError, RefundState, Refused, ResultHead, ResultRow, ResultSource};
+use crate::gateway::{
+    Answers, Covers, Direction, ReadError, RefundState, Refused, ResultHead, ResultRow, ResultSource,
+};
+use crate::store::bills;
 use crate::store::staging::{self, Line, Says};
 
 /// Bytes of rows that are sent at once, and how many such pieces may wait.
@@ -24,6 +27,22 @@ pub struct Staged {
     pub head: ResultHead,
     /// The number of its last row's line; 0 if it has none.
     pub last_line: i64,
+}
+
+/// How a file's lines are booked: as answers to our request files, or as what a gateway has done on its own account.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    Results,
+    Bill,
+}
+
+impl Staged {
+    pub fn way(&self) -> Way {
+        match self.head.covers {
+            Covers::Results => Way::Results,
+            Covers::Payments { .. } | Covers::Nothing => Way::Bill,
+        }
+    }
 }
 
 /// Reads a file into the session's staging table. Or it is refused, and what was staged of it means nothing.
@@ -51,7 +70,10 @@ pub async fn stage(
     match read {
         Ok(staged) => {
             staging.finish().await?;
-            staging::rank(connection).await?;
+            match staged.way() {
+                Way::Results => staging::rank(connection).await?,
+                Way::Bill => bills::rank(connection, staged.last_line).await?,
+            }
             Ok(Ok(staged))
         }
         Err(ReadError::Refused(refused)) => {

@@ -2,16 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::contract::envelope::wire_time;
 use crate::contract::events::{
-    Data, DeclarationData, DeductionData, DeductionNews, Event, EventType, RequestFileData, RunData, Subject,
+    Data, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, Event, EventType, OrderData, PaymentData,
+    RequestFileData, RunData, Subject,
 };
 use crate::crypt::hex;
 use crate::domain::declaration::PublicStatus;
 use crate::domain::money::Money;
 use crate::store::attempts::Withdrawn;
+use crate::store::bill_news::Explained;
 use crate::store::declarations::DeclarationRecord;
+use crate::store::online_orders::OnlineOrder;
 use crate::store::ranges::AttemptRow;
 use crate::store::request_files::RequestFile;
+use crate::store::reversals::Reversed;
 use crate::store::runs::Run;
 
 /// A sum as the wire carries it.
@@ -114,6 +119,106 @@ fn public_status(kind: EventType) -> PublicStatus {
         EventType::DeclarationWaiting | EventType::DeclarationPaying => PublicStatus::Processing,
         EventType::DeclarationVoided | EventType::DeclarationRejected => PublicStatus::Voided,
         _ => PublicStatus::Accepted,
+    }
+}
+
+/// An online order as its events show it.
+pub fn order_data(order: &OnlineOrder) -> OrderData {
+    OrderData {
+        order_no: order.order_no.clone(),
+        payer_id: order.payer_id.clone(),
+        gateway: order.gateway.as_str(),
+        method: order.method.as_str(),
+        channel: order.channel.clone(),
+        amount: order.amount.to_string(),
+        declaration_nos: order.attempts.iter().map(|attempt| attempt.declaration_no.clone()).collect(),
+        expires_at: wire_time(order.expires_at),
+        outcome: None,
+        gateway_txn_no: None,
+        paid_at: None,
+        code: None,
+        class: None,
+        reason: None,
+        next_step: None,
+    }
+}
+
+/// An event about an online order.
+pub fn order(kind: EventType, data: OrderData, sequence: i64, causation: &str, now: DateTime<Utc>) -> Event {
+    let (subject, causation) = (Subject::Order(data.order_no.clone()), causation.to_owned());
+    Event { kind, subject, sequence, causation, time: now, data: Data::Order(data) }
+}
+
+/// payment.reversed and declaration.reversed.
+pub fn reversed(row: &Reversed, causation: &str, now: DateTime<Utc>) -> [Event; 2] {
+    let data = PaymentData {
+        order_no: row.order_no.clone(),
+        payer_id: row.payer_id.clone(),
+        declaration_no: row.declaration_no.clone(),
+        insurance_type: row.insurance_type.clone(),
+        kind: row.kind.clone(),
+        period_from: row.period_from.clone(),
+        period_to: row.period_to.clone(),
+        amount: wire_sum(row.amount),
+        gateway: row.gateway.clone(),
+        bank_code: bank_code(&row.bank_code),
+        gateway_txn_no: row.gateway_txn_no.clone(),
+        settled_at: wire_time(row.settled_at),
+        channel: row.channel.clone(),
+        confirmed: true,
+        reversed_at: Some(wire_time(row.reversed_at)),
+    };
+    let record = DeclarationRecord {
+        declaration_no: row.declaration_no.clone(),
+        payer_id: row.payer_id.clone(),
+        insurance_type: row.insurance_type.clone(),
+        kind: row.kind.clone(),
+        period_from: row.period_from.clone(),
+        period_to: row.period_to.clone(),
+        amount: row.amount,
+        channel: row.channel.clone(),
+        sequence: row.declaration_sequence,
+        reason: String::new(),
+    };
+    let payment = Event {
+        kind: EventType::PaymentReversed,
+        subject: Subject::Order(row.order_no.clone()),
+        sequence: row.sequence,
+        causation: causation.to_owned(),
+        time: now,
+        data: Data::Payment(data),
+    };
+    [payment, declaration_changed(EventType::DeclarationReversed, &record, causation, now)]
+}
+
+/// A discrepancy is explained by what came later.
+pub fn explained(row: &Explained, now: DateTime<Utc>) -> Event {
+    Event {
+        kind: EventType::DiscrepancyResolved,
+        subject: Subject::Discrepancy(row.discrepancy_id),
+        sequence: row.sequence,
+        causation: row.evidence.clone().unwrap_or_default(),
+        time: now,
+        data: Data::Discrepancy(DiscrepancyData { evidence: row.evidence.clone(), ..discrepancy_data(row) }),
+    }
+}
+
+/// A discrepancy as its events show it.
+pub fn discrepancy_data(row: &Explained) -> DiscrepancyData {
+    DiscrepancyData {
+        discrepancy_id: row.discrepancy_id,
+        kind: row.kind.clone(),
+        gateway: row.gateway.clone(),
+        bank_code: bank_code(&row.bank_code),
+        result_file_id: row.result_file_id,
+        line_no: row.line_no,
+        order_no: row.order_no.clone(),
+        payer_id: row.payer_id.clone(),
+        amount_ours: row.amount_ours.map(wire_sum),
+        amount_theirs: row.amount_theirs.map(wire_sum),
+        code: row.code.clone(),
+        day: row.day.map(|day| day.to_string()),
+        ..DiscrepancyData::default()
     }
 }
 

@@ -3,11 +3,14 @@
 //! Functions take the connection of a transaction that a stage opened; none opens or commits one itself.
 //! Long statements are `.sql` files under `sql/`, with a comment for each CTE.
 
+pub mod absences;
 pub mod accounts;
 pub mod agreements;
 pub mod amount_settings;
 pub mod assessments;
 pub mod attempts;
+pub mod bill_news;
+pub mod bills;
 pub mod books;
 pub mod decided_orders;
 pub mod declarations;

@@ -133,6 +133,7 @@ async fn tell(tx: &mut PgConnection, file: &ResultFile, through: i64, now: DateT
     .map(drop)
 }
 
-fn literal(text: &str) -> String {
+/// A text in a statement that takes no parameters.
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

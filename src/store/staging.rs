@@ -134,7 +134,7 @@ pub struct Staging<'c> {
 /// Begins to stage a file's lines. The table is the session's, so that ranges of it can be booked one by one.
 pub async fn begin(connection: &mut PgConnection) -> sqlx::Result<Staging<'_>> {
     sqlx::raw_sql(
-        "DROP TABLE IF EXISTS result_lines, line_ranks;
+        "DROP TABLE IF EXISTS result_lines, line_ranks, bill_ranks;
          CREATE TEMP TABLE result_lines (line_no bigint NOT NULL, what text NOT NULL, order_no text COLLATE \"C\", amount numeric(14,2),
              code text, class text, gateway_txn_no text, refund_no text, settled_epoch bigint, fault text)",
     )
@@ -171,5 +171,5 @@ pub async fn rank(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// Nothing is left of the staged lines.
 pub async fn end(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::raw_sql("DROP TABLE IF EXISTS result_lines, line_ranks").execute(connection).await.map(drop)
+    sqlx::raw_sql("DROP TABLE IF EXISTS result_lines, line_ranks, bill_ranks").execute(connection).await.map(drop)
 }

@@ -13,6 +13,7 @@ use crate::domain::discrepancy::DiscrepancyKind;
 use crate::domain::insurance::Window;
 use crate::domain::order::{OrderState, ReportEffect, ReportOutcome, judge_report};
 use crate::domain::waiting::Awaited;
+use crate::stages::telling::order_data;
 use crate::store::declarations::Declaration;
 use crate::store::discrepancies::ReportedDiscrepancy;
 use crate::store::online_orders::{OnlineOrder, OrderAttempt, ReportedSettlement};
@@ -302,23 +303,7 @@ impl Book<'_> {
     fn tell_order(&mut self, kind: EventType, order_no: &str, cause: &str, more: impl FnOnce(&mut OrderData)) {
         let order = self.order_mut(order_no);
         order.sequence += 1;
-        let mut data = OrderData {
-            order_no: order.order_no.clone(),
-            payer_id: order.payer_id.clone(),
-            gateway: order.gateway.as_str(),
-            method: order.method.as_str(),
-            channel: order.channel.clone(),
-            amount: order.amount.to_string(),
-            declaration_nos: order.attempts.iter().map(|attempt| attempt.declaration_no.clone()).collect(),
-            expires_at: wire_time(order.expires_at),
-            outcome: None,
-            gateway_txn_no: None,
-            paid_at: None,
-            code: None,
-            class: None,
-            reason: None,
-            next_step: None,
-        };
+        let mut data = order_data(order);
         more(&mut data);
         let sequence = order.sequence;
         self.tell(kind, Subject::Order(order_no.to_owned()), sequence, cause, Data::Order(data));

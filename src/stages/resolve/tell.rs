@@ -184,68 +184,18 @@ fn next_step(failure: &Failure) -> Option<String> {
 
 fn payment_failed(order: &OnlineOrder, sequence: i64, failure: &Failure, cause: &str, now: DateTime<Utc>) -> Event {
     let data = OrderData {
-        order_no: order.order_no.clone(),
-        payer_id: order.payer_id.clone(),
-        gateway: order.gateway.as_str(),
-        method: order.method.as_str(),
-        channel: order.channel.clone(),
-        amount: order.amount.to_string(),
-        declaration_nos: order.attempts.iter().map(|attempt| attempt.declaration_no.clone()).collect(),
-        expires_at: wire_time(order.expires_at),
-        outcome: None,
-        gateway_txn_no: None,
-        paid_at: None,
         code: Some(failure.code.clone()),
         class: Some(failure.class).filter(|class| *class != OutcomeClass::Success).map(OutcomeClass::as_str),
         reason: failure.meaning.as_ref().map(|meaning| meaning.reason.clone()),
         next_step: next_step(failure),
+        ..telling::order_data(order)
     };
-    Event {
-        kind: EventType::PaymentFailed,
-        subject: Subject::Order(order.order_no.clone()),
-        sequence,
-        causation: cause.to_owned(),
-        time: now,
-        data: Data::Order(data),
-    }
+    telling::order(EventType::PaymentFailed, data, sequence, cause, now)
 }
 
 /// payment.reversed and declaration.reversed.
 pub fn reversed(row: &Reversed, decision_id: i64, now: DateTime<Utc>) -> [Event; 2] {
-    let cause = causation(decision_id);
-    let data = PaymentData {
-        order_no: row.order_no.clone(),
-        payer_id: row.payer_id.clone(),
-        declaration_no: row.declaration_no.clone(),
-        insurance_type: row.insurance_type.clone(),
-        kind: row.kind.clone(),
-        period_from: row.period_from.clone(),
-        period_to: row.period_to.clone(),
-        amount: wire_sum(row.amount),
-        gateway: row.gateway.clone(),
-        bank_code: bank_code(&row.bank_code),
-        gateway_txn_no: row.gateway_txn_no.clone(),
-        settled_at: wire_time(row.settled_at),
-        channel: row.channel.clone(),
-        confirmed: true,
-        reversed_at: Some(wire_time(row.reversed_at)),
-    };
-    let record = DeclarationRecord {
-        declaration_no: row.declaration_no.clone(),
-        payer_id: row.payer_id.clone(),
-        insurance_type: row.insurance_type.clone(),
-        kind: row.kind.clone(),
-        period_from: row.period_from.clone(),
-        period_to: row.period_to.clone(),
-        amount: row.amount,
-        channel: row.channel.clone(),
-        sequence: row.declaration_sequence,
-        reason: String::new(),
-    };
-    [
-        payment(EventType::PaymentReversed, data, row.sequence, &cause, now),
-        declaration_changed(EventType::DeclarationReversed, &record, &cause, now),
-    ]
+    telling::reversed(row, &causation(decision_id), now)
 }
 
 fn payment(kind: EventType, data: PaymentData, sequence: i64, cause: &str, now: DateTime<Utc>) -> Event {

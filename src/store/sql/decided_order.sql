@@ -6,7 +6,7 @@ SELECT a.order_no, a.payer_id, a.item, a.run_id, a.declaration_no, a.amount, a.s
        f.file_id IS NOT NULL OR COALESCE(o.state = 'started', false) AS sent,
        s.order_no IS NOT NULL AND v.order_no IS NULL AS settled, s.settled_at, s.gateway_txn_no,
        -- Of the last events about the order and its declaration.
-       greatest(a.sequence, 1 + r.tells_planned::int, o.sequence, s.sequence + 1, v.sequence) AS sequence,
+       greatest(a.sequence, 1 + r.tells_planned::int, o.sequence, s.sequence + 1, v.sequence, e.sequence) AS sequence,
        greatest(d.sequence, s.declaration_sequence) AS declaration_sequence,
        -- Another order that is out for the declaration, or has paid it.
        (SELECT min(h.order_no) FROM attempts h
@@ -41,6 +41,7 @@ LEFT JOIN request_files f ON f.run_id = a.run_id AND f.lane = a.lane AND a.order
 LEFT JOIN online_orders o ON o.order_no = a.order_no AND o.payer_id = a.payer_id AND a.run_id IS NULL
 LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id AND s.item = a.item
 LEFT JOIN reversals v ON v.order_no = a.order_no AND v.payer_id = a.payer_id AND v.item = a.item
+LEFT JOIN confirmations e ON e.order_no = a.order_no AND e.payer_id = a.payer_id
 LEFT JOIN amount_settings n ON n.payer_id = d.payer_id AND n.insurance_type = d.insurance_type AND n.state = 'active'
     AND n.valid_year = COALESCE(r.valid_year, left(d.period_from, 4)::smallint)
 WHERE a.order_no = $1 AND ($2::text IS NULL OR a.payer_id = $2)

@@ -8,13 +8,14 @@ WITH given AS MATERIALIZED (
     SELECT g.*, s.declaration_no, s.insurance_type, s.kind, s.period_from, s.period_to, s.valid_year, s.amount, s.channel, s.gateway,
            s.bank_code, s.gateway_txn_no, s.settled_at, s.amount_sequence,
            -- Behind the last event about the order, one for each of its items.
-           greatest(s.sequence + 1, a.sequence, o.sequence) + row_number() OVER (PARTITION BY g.order_no, g.payer_id ORDER BY g.item) AS sequence,
+           greatest(s.sequence + 1, a.sequence, o.sequence, c.sequence) + row_number() OVER (PARTITION BY g.order_no, g.payer_id ORDER BY g.item) AS sequence,
            greatest(d.sequence, s.declaration_sequence) + 1 AS declaration_sequence
     FROM given g
     JOIN standing_settlements s ON s.order_no = g.order_no AND s.payer_id = g.payer_id AND s.item = g.item
     JOIN attempts a ON a.order_no = g.order_no AND a.payer_id = g.payer_id AND a.item = g.item
     JOIN declarations d ON d.declaration_no = s.declaration_no AND d.payer_id = s.payer_id
     LEFT JOIN online_orders o ON o.order_no = g.order_no AND o.payer_id = g.payer_id AND a.run_id IS NULL
+    LEFT JOIN confirmations c ON c.order_no = g.order_no AND c.payer_id = g.payer_id
 ), kept AS (
     INSERT INTO reversals (order_no, payer_id, item, declaration_no, result_file_id, line_no, decision_id, gateway_txn_no, reversed_at,
                            booked_at, sequence, declaration_sequence)
