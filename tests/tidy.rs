@@ -63,9 +63,10 @@ const MODULES: [(&str, &[&str], &[&str]); 19] = [
     ("main", &[], &[]),
 ];
 
-/// Each knows nothing of the others; what they share is in `abreast`, `aside`, `decider`, `firing`, `judging`, `lease`,
+/// Each knows nothing of the others; what they share is in `abreast`, `aside`, `bill`, `decider`, `firing`, `judging`, `lease`,
 /// `telling` and `turning`.
-const STAGES: [&str; 15] = [
+const STAGES: [&str; 16] = [
+    "absence",
     "fire",
     "intake",
     "preview",

@@ -10,7 +10,7 @@ use crate::contract::inbound::MESSAGES;
 use crate::crypt::hex;
 use crate::gateway::Answers;
 use crate::gateway::result::FileEnds;
-use crate::stages::Context;
+use crate::stages::{Context, absence};
 use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
 use crate::store::request_files::RequestFile;
@@ -227,6 +227,10 @@ pub async fn reconcile(ctx: Context, path: &Path, whose: Whose<'_>, json: bool) 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = companions::beside(path).map_err(unreadable)?;
     let outcome = stage::reconcile_with(&ctx, from, &name, bytes, &beside).await?;
+    if let Outcome::Applied(_) | Outcome::Repeated(_) = outcome {
+        // What the file lacks says something, too; who died before it was looked for, gives the file again.
+        absence::look(&ctx).await?;
+    }
     let events_published = publish(&ctx).await;
     let file = outcome.file().clone();
     let report = ReconcileReport {

@@ -177,7 +177,7 @@ async fn notice_results_missing(ctx: &Context, gateway: Gateway, before: DateTim
                 }
             }
             outbox::append(&mut tx, &ctx.settings.events.source, now, &events).await?;
-            crash_point("absence: results missing before commit");
+            crash_point("absence: before commit");
             tx.commit().await?;
             if rows.is_empty() {
                 break;

@@ -21,7 +21,7 @@ pub async fn count(tx: &mut PgConnection) -> sqlx::Result<Account> {
     let discrepancies = by(tx, "SELECT kind, count(*) FROM discrepancies GROUP BY 1").await?;
     let row = sqlx::query(
         "SELECT COALESCE(sum(rows), 0)::bigint, COALESCE(sum(applied), 0)::bigint, COALESCE(sum(repeated), 0)::bigint,
-                (SELECT count(*) FROM discrepancies WHERE line_no IS NOT NULL), COALESCE(sum(not_ours), 0)::bigint
+                (SELECT count(*) FROM discrepancies WHERE line_no IS NOT NULL AND item = 1), COALESCE(sum(not_ours), 0)::bigint
          FROM result_files WHERE state = 'applied'",
     )
     .fetch_one(&mut *tx)

@@ -174,8 +174,10 @@ pub async fn tell_discrepancies(tx: &mut PgConnection, file: &ResultFile, now: D
     sqlx::query(
         "INSERT INTO outbox (kind, events, scope_id, first_key, last_key, created_at)
          SELECT 'discrepancies', count(*), $1, min(place)::text, max(place)::text, $2
-         FROM (SELECT discrepancy_id AS place, row_number() OVER (ORDER BY discrepancy_id) - 1 AS nth FROM discrepancies
-               WHERE result_file_id = $1 AND (line_no IN (SELECT line_no FROM judged) OR line_no IS NULL AND $4 = 0)) d
+         FROM (SELECT discrepancy_id AS place, row_number() OVER (ORDER BY discrepancy_id) - 1 AS nth
+               FROM (SELECT d.discrepancy_id FROM judged j JOIN discrepancies d ON d.result_file_id = $1 AND d.line_no = j.line_no
+                     UNION ALL
+                     SELECT discrepancy_id FROM discrepancies WHERE result_file_id = $1 AND line_no IS NULL AND $4 = 0) o) d
          GROUP BY nth / $3
          ORDER BY min(place)",
     )

@@ -169,6 +169,26 @@ pub async fn to_reverse(tx: &mut PgConnection, file: &ResultFile, now: DateTime<
     .await
 }
 
+/// Settlements of these online orders that earlier bills have refunded whole.
+pub async fn refunded(tx: &mut PgConnection, order_nos: &[String], now: DateTime<Utc>) -> sqlx::Result<Vec<ToReverse>> {
+    sqlx::query_as(
+        "SELECT s.order_no, s.payer_id, s.item, r.result_file_id, r.line_no, r.refund_no, COALESCE(r.refunded_at, $2) AS reversed_at
+         FROM unnest($1::text[]) AS k (order_no)
+         JOIN online_orders o ON o.order_no = k.order_no
+         JOIN settlements s ON s.order_no = o.order_no AND s.payer_id = o.payer_id
+         JOIN LATERAL (SELECT r.* FROM refunds r
+                       WHERE r.order_no = o.order_no AND r.gateway = o.gateway AND r.bank_code = '' AND r.state = 'succeeded'
+                         AND r.amount = o.amount
+                         AND (r.gateway_txn_no IS NULL OR s.gateway_txn_no IS NULL OR r.gateway_txn_no = s.gateway_txn_no)
+                       ORDER BY r.refunded_at, r.refund_no LIMIT 1) r ON true
+         ORDER BY s.order_no, s.item",
+    )
+    .bind(order_nos)
+    .bind(now)
+    .fetch_all(tx)
+    .await
+}
+
 /// Payers behind one about whom the judged lines open discrepancies, at most so many.
 pub async fn disputed_payers(tx: &mut PgConnection, behind: &str, limit: i64) -> sqlx::Result<Vec<String>> {
     let sql = format!(

@@ -204,37 +204,65 @@ pub async fn update(tx: &mut PgConnection, orders: &[&OnlineOrder]) -> sqlx::Res
     .map(drop)
 }
 
-/// A settlement that rests on a channel's report.
+/// By what an order is paid.
+#[derive(Debug, Clone)]
+pub struct Paid {
+    pub gateway_txn_no: Option<String>,
+    pub settled_at: DateTime<Utc>,
+    pub by: SettledBy,
+}
+
+/// The evidence.
+#[derive(Debug, Clone)]
+pub enum SettledBy {
+    Report { source: String, id: String },
+    Line { result_file_id: i64, line_no: i64 },
+}
+
+impl SettledBy {
+    fn report(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            SettledBy::Report { source, id } => (Some(source), Some(id)),
+            SettledBy::Line { .. } => (None, None),
+        }
+    }
+
+    fn line(&self) -> (Option<i64>, Option<i64>) {
+        match self {
+            SettledBy::Report { .. } => (None, None),
+            SettledBy::Line { result_file_id, line_no } => (Some(*result_file_id), Some(*line_no)),
+        }
+    }
+}
+
+/// A declaration that an order has paid.
 #[derive(Debug)]
-pub struct ReportedSettlement {
+pub struct OrderSettlement {
     pub order_no: String,
     pub payer_id: String,
     pub item: i16,
     pub declaration_no: String,
     pub gateway: Gateway,
-    pub gateway_txn_no: Option<String>,
     pub amount: Money,
-    pub settled_at: DateTime<Utc>,
-    pub message_source: String,
-    pub message_id: String,
+    pub paid: Paid,
     pub sequence: i64,
     pub declaration_sequence: i64,
     pub amount_sequence: Option<i64>,
 }
 
 /// Books settlements; what they are for is copied from their declarations.
-pub async fn settle(tx: &mut PgConnection, booked_at: DateTime<Utc>, rows: &[ReportedSettlement]) -> sqlx::Result<()> {
+pub async fn settle(tx: &mut PgConnection, booked_at: DateTime<Utc>, rows: &[OrderSettlement]) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO settlements (order_no, payer_id, item, declaration_no, insurance_type, kind, period_from, period_to, valid_year,
-                                  amount, channel, gateway, bank_code, gateway_txn_no, settled_at, message_source, message_id, booked_at,
-                                  sequence, declaration_sequence, amount_sequence)
+                                  amount, channel, gateway, bank_code, gateway_txn_no, settled_at, message_source, message_id, result_file_id,
+                                  line_no, booked_at, sequence, declaration_sequence, amount_sequence)
          SELECT k.order_no, k.payer_id, k.item, k.declaration_no, d.insurance_type, d.kind, d.period_from, d.period_to,
                 left(d.period_from, 4)::smallint, k.amount, d.channel, k.gateway, '', k.gateway_txn_no, k.settled_at, k.message_source,
-                k.message_id, $1, k.sequence, k.declaration_sequence, k.amount_sequence
+                k.message_id, k.result_file_id, k.line_no, $1, k.sequence, k.declaration_sequence, k.amount_sequence
          FROM unnest($2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::numeric[], $9::timestamptz[],
-                     $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])
+                     $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
               AS k (order_no, payer_id, item, declaration_no, gateway, gateway_txn_no, amount, settled_at, message_source, message_id,
-                    sequence, declaration_sequence, amount_sequence)
+                    sequence, declaration_sequence, amount_sequence, result_file_id, line_no)
          JOIN declarations d ON d.declaration_no = k.declaration_no AND d.payer_id = k.payer_id",
     )
     .bind(booked_at)
@@ -243,14 +271,16 @@ pub async fn settle(tx: &mut PgConnection, booked_at: DateTime<Utc>, rows: &[Rep
     .bind(rows.iter().map(|row| row.item).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.declaration_no.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.gateway.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.gateway_txn_no.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.gateway_txn_no.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.amount.decimal()).collect::<Vec<Decimal>>())
-    .bind(rows.iter().map(|row| row.settled_at).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.message_source.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.message_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.settled_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.by.report().0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.by.report().1).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.declaration_sequence).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.amount_sequence).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.by.line().0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid.by.line().1).collect::<Vec<_>>())
     .execute(tx)
     .await
     .map(drop)

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::{companions, report};
 use crate::gateway::{Answers, Beside, CompanionKind};
 use crate::stages::reconcile::{self, Outcome};
-use crate::stages::{Context, StageError};
+use crate::stages::{Context, StageError, absence};
 
 /// Endings of files that are still being written.
 const NOT_RESULTS: [&str; 3] = [".part", ".tmp", ".filepart"];
@@ -27,14 +27,16 @@ impl Inboxes {
             reconcile::resume(ctx).await?;
             self.resumed = true;
         }
-        let mut seen = HashMap::new();
+        let (mut seen, mut applied) = (HashMap::new(), 0);
         for from in ctx.settings.answerers() {
             let folder = ctx.settings.inbox(from);
             for (path, mark) in files(&folder)? {
                 if self.seen.get(&path) == Some(&mark) {
                     // One file that cannot be dealt with now must not keep the others waiting.
-                    if let Err(error) = take(ctx, from, &folder, &path, mark.0).await {
-                        report("result file", &error);
+                    match take(ctx, from, &folder, &path, mark.0).await {
+                        Ok(Outcome::Applied(_)) => applied += 1,
+                        Ok(Outcome::Repeated(_) | Outcome::Refused(_)) => {}
+                        Err(error) => report("result file", &error),
                     }
                 } else {
                     seen.insert(path, mark);
@@ -42,6 +44,10 @@ impl Inboxes {
             }
         }
         self.seen = seen;
+        if applied > 0 {
+            // What they lack says something, too.
+            absence::look(ctx).await?;
+        }
         Ok(())
     }
 }
@@ -66,7 +72,7 @@ fn files(folder: &Path) -> Result<Found, StageError> {
     Ok(found)
 }
 
-async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, size: u64) -> Result<(), StageError> {
+async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, size: u64) -> Result<Outcome, StageError> {
     if size > ctx.settings.results.file_max_bytes {
         let what = format!("{} has {size} bytes, more than results.file_max_bytes", path.display());
         return Err(StageError::Refused(what));
@@ -79,16 +85,17 @@ async fn take(ctx: &Context, from: &dyn Answers, folder: &Path, path: &Path, siz
     let file = outcome.file();
     let (gateway, bank) = (from.gateway(), from.bank_code());
     tracing::info!(file = name, gateway, bank, outcome = outcome.as_str(), rows = file.rows, "result file");
-    let aside = match outcome {
+    let aside = match &outcome {
         Outcome::Applied(_) | Outcome::Repeated(_) => folder.join("done"),
         Outcome::Refused(_) => folder.join("refused"),
     };
     std::fs::create_dir_all(&aside).map_err(later)?;
     // The same name may come twice; the bytes of both are in the database anyway.
-    let number = file.result_file_id;
+    let number = outcome.file().result_file_id;
     let aside = aside.join(format!("{number}-{name}"));
     for Beside { kind, .. } in beside {
         std::fs::rename(companions::path_of(path, kind), companions::path_of(&aside, kind)).map_err(later)?;
     }
-    std::fs::rename(path, aside).map_err(later)
+    std::fs::rename(path, aside).map_err(later)?;
+    Ok(outcome)
 }

@@ -24,6 +24,8 @@ use crate::stages::{self, Context, StageError};
 const RUNS_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether a year opens or is over.
 const YEARS_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked for what should be there and is not.
+const ABSENCES_EVERY: Duration = Duration::from_secs(60);
 /// How often ended waits are looked for.
 const WAITS_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a day has had its warnings.
@@ -43,7 +45,7 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
     let mut inboxes = inboxes::Inboxes::default();
     let mut alarms = alarms::Alarms::default();
     let every_scan = Duration::from_secs(ctx.settings.results.scan_seconds);
-    let (consumed, drained, (), (), (), (), (), ()) = tokio::join!(
+    let (consumed, drained, (), (), (), (), (), (), ()) = tokio::join!(
         or_stop(&shutdown, intake::consume(ctx, shutdown.clone())),
         or_stop(&shutdown, quarantine::consume_dead(ctx, shutdown.clone())),
         relay::run(ctx, shutdown.clone()),
@@ -51,6 +53,7 @@ pub async fn serve(ctx: &Context, shutdown: CancellationToken) -> Result<(), Sta
         repeat("runs", RUNS_EVERY, &shutdown, async || firings.look(ctx).await),
         repeat("inboxes", every_scan, &shutdown, async || inboxes.look(ctx).await),
         repeat("alarms", ALARMS_EVERY, &shutdown, async || alarms.look(ctx).await.map(drop)),
+        repeat("absences", ABSENCES_EVERY, &shutdown, async || stages::absence::look(ctx).await.map(drop)),
         repeat("waits", WAITS_EVERY, &shutdown, async || stages::intake::end_waits(ctx).await.map(drop)),
     );
     consumed.and(drained)

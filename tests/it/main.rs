@@ -1,7 +1,9 @@
 //! Everything that is claimed about the database or the broker, against the real servers. One binary, so that the
 //! crate is linked once. `scripts/test` starts the servers and says where they are.
 
+mod absences;
 mod after_the_seal;
+mod bills;
 mod broker;
 mod bus;
 mod canary;
@@ -53,5 +55,6 @@ mod topology;
 mod unionpay;
 mod unionpay_results;
 mod upgrade;
+mod wechat_bill;
 mod workers;
 mod years;

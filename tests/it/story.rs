@@ -15,6 +15,7 @@ use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
 
 use crate::support::*;
+use crate::wechat_bill::{self, BILLS, started, take_bill};
 
 /// The payers, by what happens to them.
 const PAID: &str = "10110000000000000001";
@@ -33,6 +34,7 @@ const STRANGE_NAME: &str = "10110000000000000013";
 const CANCELLED: &str = "10110000000000000014";
 const OTHER_AMOUNT: &str = "10110000000000000015";
 const ONLINE: &str = "10110000000000000016";
+const BILLED: &str = "10110000000000000017";
 
 /// Tells it. From the middle of the first run's planning on, everything is done under `later`: the same place, perhaps
 /// with other settings.
@@ -69,6 +71,7 @@ pub async fn tell(place: &Place, later: &Context) {
     looked_at(later).await;
     turn_of_the_year(place).await;
     worked_off(place, later).await;
+    billed(place).await;
 }
 
 /// A run that differs from the one before it waits for a person, is released, and is cancelled after all.
@@ -118,6 +121,18 @@ async fn worked_off(place: &Place, later: &Context) {
     let kept = decide("amount_differs", OTHER_AMOUNT, Decision::KeepWaiting).await;
     assert_eq!(resolve::reopen(later, kept, &decider).await.unwrap(), Reopened::Done);
     decide("amount_differs", OTHER_AMOUNT, Decision::AcceptGateway).await;
+}
+
+/// A channel's report is borne out by the gateway's bill.
+async fn billed(place: &Place) {
+    let ctx = place.under(&[BILLS]);
+    take(&ctx, &[enrolment(BILLED), amount_set(BILLED, "set-17", "2026-04-02T00:00:00Z", "2000.00")]).await;
+    take(&ctx, &[declaration(BILLED, "S2026000019", json!({"collect_by": "online"}))]).await;
+    take(&ctx, &[started("ZF2026000003", &[("S2026000019", "2000.00")], json!({}))]).await;
+    let txn_no = "4200009999202604110000000001";
+    let paid = json!({"gateway_txn_no": txn_no, "paid_at": "2026-04-11T08:04:59+08:00"});
+    take(&ctx, &[payment_reported("ZF2026000003", "report-6", "succeeded", paid)]).await;
+    take_bill(&ctx, 11, &[wechat_bill::paid("ZF2026000003", txn_no, "2000.00")]).await;
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

@@ -19,13 +19,14 @@ use crate::domain::insurance::{CollectionRule, InsuranceType};
 use crate::domain::money::Money;
 use crate::domain::waiting::Awaited;
 use crate::stages::Context;
+use crate::store::absences::Kept;
 use crate::store::agreements::AgreementRow;
 use crate::store::amount_settings::{VoidRow, YearKey, YearRecord};
 use crate::store::assessments::{AssessmentKey, KnownAssessment};
 use crate::store::declarations::Declaration;
 use crate::store::discrepancies::ReportedDiscrepancy;
 use crate::store::enrolments::{Enrolment, EnrolmentRow};
-use crate::store::online_orders::{OnlineOrder, ReportedSettlement};
+use crate::store::online_orders::{OnlineOrder, OrderSettlement};
 use crate::store::runs::NewRun;
 
 /// (payer, insurance type)
@@ -61,6 +62,8 @@ pub(super) struct Book<'a> {
     pub orders: BTreeMap<String, OnlineOrder>,
     /// Which order a gateway's transaction has settled, by (gateway, number).
     pub transactions: HashMap<(String, String), String>,
+    /// Rows of bills about orders that this batch starts.
+    pub kept: Vec<Kept>,
 
     pub new_enrolments: HashMap<EnrolmentKey, EnrolmentRow>,
     pub new_earlier_enrolments: Vec<(String, String, Enrolment)>,
@@ -78,7 +81,11 @@ pub(super) struct Book<'a> {
     pub woken_declarations: BTreeSet<String>,
     pub new_orders: BTreeSet<String>,
     pub moved_orders: BTreeSet<String>,
-    pub settlements: Vec<ReportedSettlement>,
+    pub settlements: Vec<OrderSettlement>,
+    /// Orders that a kept row of a bill has settled.
+    pub settled_by_bills: Vec<String>,
+    /// Discrepancies that are explained, and what explains them.
+    pub explained: Vec<(i64, String)>,
     pub discrepancies: Vec<(ReportedDiscrepancy, String)>,
     pub requested_runs: Vec<NewRun>,
     pub moved: Moved,
@@ -105,6 +112,7 @@ impl<'a> Book<'a> {
             live: HashMap::new(),
             orders: BTreeMap::new(),
             transactions: HashMap::new(),
+            kept: Vec::new(),
             new_enrolments: HashMap::new(),
             new_earlier_enrolments: Vec::new(),
             new_agreements: HashMap::new(),
@@ -119,6 +127,8 @@ impl<'a> Book<'a> {
             new_orders: BTreeSet::new(),
             moved_orders: BTreeSet::new(),
             settlements: Vec::new(),
+            settled_by_bills: Vec::new(),
+            explained: Vec::new(),
             discrepancies: Vec::new(),
             requested_runs: Vec::new(),
             moved: Vec::new(),

@@ -16,7 +16,7 @@ use crate::stages::{Context, StageError};
 use crate::store::amount_settings::{self, YearKey};
 use crate::store::messages::Waiting;
 use crate::store::year_turns::What;
-use crate::store::{agreements, assessments, declarations, enrolments, gates, messages, online_orders, year_turns};
+use crate::store::{absences, agreements, assessments, declarations, enrolments, gates, messages, online_orders, year_turns};
 
 /// Locks what messages are about: numbers first, then the payers, also those that only the book knows.
 pub(super) async fn lock<'m>(
@@ -98,13 +98,22 @@ impl Book<'_> {
         }
         let numbers: Vec<&str> = numbers.into_iter().collect();
         let orders = online_orders::load(tx, &numbers).await?;
-        let reported: Vec<&str> = self
+        let started: Vec<&str> = self
+            .messages()
+            .filter_map(|message| match message {
+                Message::PaymentStarted(m) => Some(m.order_no.as_str()),
+                _ => None,
+            })
+            .collect();
+        let kept = if started.is_empty() { Vec::new() } else { absences::kept(tx, &started).await? };
+        let mut reported: Vec<&str> = self
             .messages()
             .filter_map(|message| match message {
                 Message::PaymentReported(m) => m.gateway_txn_no.as_deref(),
                 _ => None,
             })
             .collect();
+        reported.extend(kept.iter().filter_map(|row| row.gateway_txn_no.as_deref()));
         let mut settled = Vec::new();
         if !reported.is_empty() {
             let (gateways, numbers): (Vec<&str>, Vec<&str>) = crate::domain::order::Gateway::ALL
@@ -115,6 +124,7 @@ impl Book<'_> {
         }
         self.orders = orders.into_iter().map(|order| (order.order_no.clone(), order)).collect();
         self.transactions = settled.into_iter().map(|(gateway, number, order)| ((gateway, number), order)).collect();
+        self.kept = kept;
         Ok(())
     }
 
@@ -220,7 +230,7 @@ impl Book<'_> {
 
     async fn load_years(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
         let mut keys: BTreeSet<YearKey> = BTreeSet::new();
-        let mut signers: BTreeSet<&str> = BTreeSet::new();
+        let (mut signers, mut pays): (BTreeSet<&str>, bool) = (BTreeSet::new(), false);
         for message in self.messages() {
             match message {
                 Message::AmountSet(m) => {
@@ -233,14 +243,17 @@ impl Book<'_> {
                     signers.insert(m.payer_id.as_str());
                 }
                 // What it pays may be a whole year.
-                Message::PaymentReported(_) => keys.extend(
-                    self.declarations.values().filter(|known| known.obligation.kind == Kind::Normal).map(|known| {
-                        let year = known.obligation.period.from.year().0;
-                        (known.payer_id.clone(), known.insurance_type.clone(), year)
-                    }),
-                ),
+                Message::PaymentReported(_) => pays = true,
+                Message::PaymentStarted(m) => pays |= self.kept.iter().any(|row| row.order_no == m.order_no),
                 _ => {}
             }
+        }
+        if pays {
+            let normal = self.declarations.values().filter(|known| known.obligation.kind == Kind::Normal);
+            keys.extend(normal.map(|known| {
+                let year = known.obligation.period.from.year().0;
+                (known.payer_id.clone(), known.insurance_type.clone(), year)
+            }));
         }
         if !signers.is_empty() {
             let signers: Vec<&str> = signers.into_iter().collect();

@@ -11,6 +11,7 @@ mod carried;
 mod declarations;
 mod entry;
 mod facts;
+mod kept;
 mod line;
 mod load;
 mod orders;

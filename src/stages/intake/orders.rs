@@ -16,7 +16,7 @@ use crate::domain::waiting::Awaited;
 use crate::stages::telling::order_data;
 use crate::store::declarations::Declaration;
 use crate::store::discrepancies::ReportedDiscrepancy;
-use crate::store::online_orders::{OnlineOrder, OrderAttempt, ReportedSettlement};
+use crate::store::online_orders::{OnlineOrder, OrderAttempt, OrderSettlement, Paid, SettledBy};
 
 impl Book<'_> {
     pub fn payment_started(&self, m: &PaymentStarted, order: &FactOrder) -> Answer {
@@ -144,6 +144,7 @@ impl Book<'_> {
             let paying = DeclarationState::Paying;
             self.move_declaration(&item.declaration_no, paying, EventType::DeclarationPaying, "", cause);
         }
+        self.settle_kept(&m.order_no, cause);
     }
 
     pub fn payment_reported(&mut self, m: &PaymentReported, understood: &Understood, cause: &str) -> Answer {
@@ -191,34 +192,40 @@ impl Book<'_> {
 
     /// The report is the settlement's evidence until the gateway's bill confirms it.
     fn settle(&mut self, m: &PaymentReported, understood: &Understood, cause: &str) {
-        let settled_at = m.paid_at.unwrap_or(understood.order.time);
-        let order = self.order_mut(&m.order_no);
+        let paid = Paid {
+            gateway_txn_no: m.gateway_txn_no.clone(),
+            settled_at: m.paid_at.unwrap_or(understood.order.time),
+            by: SettledBy::Report { source: understood.source.clone(), id: understood.id.clone() },
+        };
+        self.pay(&m.order_no, &paid, cause);
+    }
+
+    /// Settles an order whole: all its declarations are paid.
+    pub fn pay(&mut self, order_no: &str, paid: &Paid, cause: &str) {
+        let order = self.order_mut(order_no);
         order.state = OrderState::Succeeded;
-        order.gateway_txn_no.clone_from(&m.gateway_txn_no);
+        order.gateway_txn_no.clone_from(&paid.gateway_txn_no);
         let order = order.clone();
-        if let Some(number) = &m.gateway_txn_no {
-            self.transactions.insert((order.gateway.as_str().to_owned(), number.clone()), m.order_no.clone());
+        if let Some(number) = &paid.gateway_txn_no {
+            self.transactions.insert((order.gateway.as_str().to_owned(), number.clone()), order_no.to_owned());
         }
         for attempt in &order.attempts {
-            let before = self.orders[&m.order_no].sequence;
-            self.tell_recorded(&order, attempt, settled_at, cause);
+            let before = self.orders[order_no].sequence;
+            self.tell_recorded(&order, attempt, paid, cause);
             let number = &attempt.declaration_no;
             if let Some(known) = self.declarations.get_mut(number) {
                 known.paid = true;
             }
             self.move_declaration(number, DeclarationState::Paying, EventType::DeclarationPaid, "", cause);
             let amount_sequence = self.fulfil(number, cause);
-            self.settlements.push(ReportedSettlement {
-                order_no: m.order_no.clone(),
+            self.settlements.push(OrderSettlement {
+                order_no: order_no.to_owned(),
                 payer_id: order.payer_id.clone(),
                 item: attempt.item,
                 declaration_no: number.clone(),
                 gateway: order.gateway,
-                gateway_txn_no: m.gateway_txn_no.clone(),
                 amount: attempt.amount,
-                settled_at,
-                message_source: understood.source.clone(),
-                message_id: understood.id.clone(),
+                paid: paid.clone(),
                 // As of a deduction: payment.recorded has the next one.
                 sequence: before,
                 declaration_sequence: self.declarations.get(number).map_or(0, |known| known.sequence),
@@ -313,7 +320,7 @@ impl Book<'_> {
         &mut self,
         order: &OnlineOrder,
         attempt: &OrderAttempt,
-        settled_at: chrono::DateTime<chrono::Utc>,
+        paid: &Paid,
         cause: &str,
     ) {
         let Some(known) = self.declarations.get(&attempt.declaration_no) else { return };
@@ -329,9 +336,9 @@ impl Book<'_> {
             gateway: order.gateway.as_str().to_owned(),
             bank_code: None,
             gateway_txn_no: order.gateway_txn_no.clone(),
-            settled_at: wire_time(settled_at),
+            settled_at: wire_time(paid.settled_at),
             channel: known.channel.clone(),
-            confirmed: false,
+            confirmed: matches!(paid.by, SettledBy::Line { .. }),
             reversed_at: None,
         };
         let kept = self.order_mut(&order.order_no);

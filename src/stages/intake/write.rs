@@ -7,7 +7,7 @@ use super::book::Book;
 use super::entry::{Answer, Entry, Standing};
 use crate::contract::events::{Data, DiscrepancyData, Event, EventType, Subject};
 use crate::domain::declaration::DeclarationState;
-use crate::stages::StageError;
+use crate::stages::{StageError, telling};
 use crate::store::agreements::AgreementRow;
 use crate::store::amount_settings::SettingRow;
 use crate::store::declarations::Declaration;
@@ -16,8 +16,8 @@ use crate::store::enrolments::EnrolmentRow;
 use crate::store::messages::NewMessage;
 use crate::store::online_orders::OnlineOrder;
 use crate::store::{
-    Stored, agreements, amount_settings, assessments, declarations, discrepancies, enrolments, holds, messages,
-    online_orders, runs,
+    Stored, absences, agreements, amount_settings, assessments, bills, declarations, discrepancies, enrolments, holds,
+    messages, online_orders, reversals, runs,
 };
 
 impl Book<'_> {
@@ -120,6 +120,26 @@ impl Book<'_> {
         }
         if !self.settlements.is_empty() {
             online_orders::settle(tx, self.now, &self.settlements).await?;
+        }
+        self.write_kept(tx).await
+    }
+
+    /// What a bill had before its order was started: it is explained, and where the money has gone back since, it is
+    /// reversed.
+    async fn write_kept(&mut self, tx: &mut PgConnection) -> Result<(), StageError> {
+        if !self.settled_by_bills.is_empty() {
+            let refunded = bills::refunded(tx, &self.settled_by_bills, self.now).await?;
+            let rows: Vec<_> = refunded.iter().map(bills::ToReverse::reversal).collect();
+            for row in reversals::reverse(tx, self.now, &rows).await? {
+                let cause = refunded.iter().find(|refund| refund.key() == (row.order_no.as_str(), row.item));
+                let cause = cause.map(bills::ToReverse::causation).unwrap_or_default();
+                self.events.extend(telling::reversed(&row, &cause, self.now));
+            }
+        }
+        if !self.explained.is_empty() {
+            let rows: Vec<(i64, &str)> = self.explained.iter().map(|(id, cause)| (*id, cause.as_str())).collect();
+            let explained = absences::explain_kept(tx, &rows).await?;
+            self.events.extend(explained.iter().map(|row| telling::explained(row, self.now)));
         }
         Ok(())
     }
