@@ -33,8 +33,8 @@ fn words(text: &str) -> String {
 }
 
 async fn place(more: &[Value], settings: &[(&str, &str)]) -> (Place, usize) {
-    let place = Place::with(&[&[BILLS], settings].concat()).await;
-    let messages = [&declared("P1"), more].concat();
+    let place = Place::with(&[&[BILLS][..], settings].concat()).await;
+    let messages = [&declared("P1")[..], more].concat();
     assert_eq!(place.take(&messages).await.accepted, messages.len());
     let told = place.told().await.len();
     (place, told)
@@ -301,10 +301,16 @@ async fn an_order_of_nobody_is_ours_or_anothers_by_its_number() {
 #[tokio::test]
 async fn an_order_that_starts_after_its_bill_is_settled_by_the_kept_row() {
     let (place, told) = place(&[], &[]).await;
-    let rows = [paid("O1", "T1", "2000.00"), paid("O2", "T2", "1200.00"), refund("O2", "T2", "R2", "1200.00", "SUCCESS")];
+    let rows =
+        [paid("O1", "T1", "2000.00"), paid("O2", "T2", "1200.00"), refund("O2", "T2", "R2", "1200.00", "SUCCESS")];
     take_bill(&place.ctx, 11, &rows).await;
     place.take(&one()).await;
-    place.take(&[started("O2", &[("S-P1", "1200.00")], json!({})), report("O2", "succeeded", json!({"gateway_txn_no": "T2"}))]).await;
+    place
+        .take(&[
+            started("O2", &[("S-P1", "1200.00")], json!({})),
+            report("O2", "succeeded", json!({"gateway_txn_no": "T2"})),
+        ])
+        .await;
     let wanted = "O1 succeeded, O2 reversed | N-P1 paid, S-P1 reversed | settled O1 2000.00 T1 by 1#2, O2 1200.00 T2 by 1#3 | reversed O2 R2 by 1#4
          | wrong 1#2 unknown_order O1 theirs 2000.00 message://test/start-O1, 1#3 unknown_order O2 theirs 1200.00 message://test/start-O2,
            1#4 unknown_order O2 theirs 1200.00 message://test/start-O2
@@ -325,7 +331,8 @@ async fn a_kept_row_of_another_sum_waits_on() {
     let (place, told) = place(&[], &[]).await;
     take_bill(&place.ctx, 11, &[paid("O1", "T1", "1999.00")]).await;
     place.take(&one()).await;
-    let wanted = "O1 sent | N-P1 paying, S-P1 payable | wrong 1#2 unknown_order O1 theirs 1999.00 | file 1 1 = 0 + 0 + 1 + 0
+    let wanted =
+        "O1 sent | N-P1 paying, S-P1 payable | wrong 1#2 unknown_order O1 theirs 1999.00 | file 1 1 = 0 + 0 + 1 + 0
          | told discrepancy.opened 1 1, result_file.applied 1 1, payment.started O1 1, declaration.paying N-P1 2";
     assert_eq!(bill_book(&place, told).await, words(wanted));
 }

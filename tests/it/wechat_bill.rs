@@ -65,9 +65,33 @@ pub fn bill(rows: &[BillRow]) -> Vec<u8> {
         total += fen(row.amount);
         refunded += fen(back);
         let cells = [
-            row.time, "wx99990000aaaa0001", MERCHANT, "0", "", &row.txn_no, &row.order_no, "oU999", "JSAPI", row.state,
-            "OTHERS", "CNY", row.amount, "0.00", refund_no, refund_no, back, "0.00", kind, state, "保险费", "", "0.00000",
-            "0.00%", row.amount, back, "",
+            row.time,
+            "wx99990000aaaa0001",
+            MERCHANT,
+            "0",
+            "",
+            &row.txn_no,
+            &row.order_no,
+            "oU999",
+            "JSAPI",
+            row.state,
+            "OTHERS",
+            "CNY",
+            row.amount,
+            "0.00",
+            refund_no,
+            refund_no,
+            back,
+            "0.00",
+            kind,
+            state,
+            "保险费",
+            "",
+            "0.00000",
+            "0.00%",
+            row.amount,
+            back,
+            "",
         ];
         text += &format!("`{}\r\n", cells.join(",`"));
     }

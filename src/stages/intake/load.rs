@@ -16,7 +16,9 @@ use crate::stages::{Context, StageError};
 use crate::store::amount_settings::{self, YearKey};
 use crate::store::messages::Waiting;
 use crate::store::year_turns::What;
-use crate::store::{absences, agreements, assessments, declarations, enrolments, gates, messages, online_orders, year_turns};
+use crate::store::{
+    absences, agreements, assessments, declarations, enrolments, gates, messages, online_orders, year_turns,
+};
 
 /// Locks what messages are about: numbers first, then the payers, also those that only the book knows.
 pub(super) async fn lock<'m>(

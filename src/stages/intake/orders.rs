@@ -316,13 +316,7 @@ impl Book<'_> {
         self.tell(kind, Subject::Order(order_no.to_owned()), sequence, cause, Data::Order(data));
     }
 
-    fn tell_recorded(
-        &mut self,
-        order: &OnlineOrder,
-        attempt: &OrderAttempt,
-        paid: &Paid,
-        cause: &str,
-    ) {
+    fn tell_recorded(&mut self, order: &OnlineOrder, attempt: &OrderAttempt, paid: &Paid, cause: &str) {
         let Some(known) = self.declarations.get(&attempt.declaration_no) else { return };
         let data = PaymentData {
             order_no: order.order_no.clone(),
