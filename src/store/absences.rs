@@ -99,10 +99,10 @@ pub async fn open_file_missing(
         .await?;
     let sql = format!(
         "INSERT INTO discrepancies AS d (kind, gateway, bank_code, day, opened_at)
-         SELECT 'file_missing', $1, '', day::date, $3
-         FROM bills_expected_since e CROSS JOIN LATERAL generate_series(greatest(e.day, $2::date - {ORDER_DAYS_MAX}), $2::date, interval '1 day') AS day
-         WHERE e.gateway = $1 AND NOT EXISTS (SELECT FROM bill_days b WHERE b.gateway = $1 AND b.day = day::date)
-         ORDER BY day
+         SELECT 'file_missing', $1, '', missed.day::date, $3
+         FROM bills_expected_since e CROSS JOIN LATERAL generate_series(greatest(e.day, $2::date - {ORDER_DAYS_MAX}), $2::date, interval '1 day') AS missed (day)
+         WHERE e.gateway = $1 AND NOT EXISTS (SELECT FROM bill_days b WHERE b.gateway = $1 AND b.day = missed.day::date)
+         ORDER BY missed.day
          ON CONFLICT (gateway, day) WHERE kind = 'file_missing' DO NOTHING
          RETURNING {EXPLAINED}"
     );

@@ -32,10 +32,6 @@ pub fn of_state(state: &'static str, row: BillRow) -> BillRow {
     BillRow { state, ..row }
 }
 
-pub fn at_time(time: &'static str, row: BillRow) -> BillRow {
-    BillRow { time, ..row }
-}
-
 /// A refund `(number, amount, state)` of a payment; `amount` of the row itself is 0.00.
 pub fn refund(
     order_no: &str,
