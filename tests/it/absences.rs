@@ -53,7 +53,7 @@ async fn an_order_that_a_bill_has_does_not_fail_by_silence() {
     for row in [paid("O1", "T1", "3200.00"), paid("O1", "T1", "1.00"), of_state("ACCEPT", paid("O1", "T1", "3200.00"))]
     {
         let (place, _) = place(&[both(json!({}))]).await;
-        take_bill(&place.ctx, 11, &[row.clone()]).await;
+        take_bill(&place.ctx, 11, std::slice::from_ref(&row)).await;
         assert_eq!(absence::look(&place.ctx).await.unwrap(), Found::default(), "{} {}", row.state, row.amount);
         place.account().await;
     }

@@ -76,7 +76,7 @@ async fn a_reported_payment_is_confirmed_once_with_the_number_it_came_without() 
          | confirmed O1 2000.00 T1 by 1#2 | file 1 1 = 1 + 0 + 0 + 0, 2 2 = 0 + 2 + 0 + 0
          | told payment.confirmed O1 4, result_file.applied 1 1, result_file.applied 2 1";
     let row = paid("O1", "T1", "2000.00");
-    let bills: [&[BillRow]; 2] = [&[row.clone()], &[row.clone(), row]];
+    let bills: [&[BillRow]; 2] = [std::slice::from_ref(&row), &[row.clone(), row.clone()]];
     check("with its number", &reported(json!({"gateway_txn_no": "T1"})), &[], &bills, wanted).await;
     let wanted = wanted.replace("2000.00 T1 by report", "2000.00 by report");
     check("without", &reported(json!({})), &[], &bills, &wanted).await;
@@ -201,7 +201,7 @@ async fn a_refund_is_booked_behind_the_payments_of_its_file_and_once() {
         "the refund stands first",
         &one(),
         &[],
-        &[&[back.clone(), payment.clone()], &[back.clone()]],
+        &[&[back.clone(), payment.clone()], std::slice::from_ref(&back)],
         &format!(
             "O1 reversed | N-P1 reversed, S-P1 payable | settled O1 2000.00 T1 by 1#3 | reversed O1 R1 by 1#2
              | file 1 2 = 2 + 0 + 0 + 0, 2 1 = 0 + 1 + 0 + 0 | {told}, result_file.applied 1 1, result_file.applied 2 1"
@@ -212,7 +212,7 @@ async fn a_refund_is_booked_behind_the_payments_of_its_file_and_once() {
         "the refund's file comes first",
         &one(),
         &[],
-        &[&[back.clone()], &[payment.clone()]],
+        &[std::slice::from_ref(&back), std::slice::from_ref(&payment)],
         &format!(
             "O1 reversed | N-P1 reversed, S-P1 payable | settled O1 2000.00 T1 by 2#2 | reversed O1 R1 by 1#2
              | file 1 1 = 1 + 0 + 0 + 0, 2 1 = 1 + 0 + 0 + 0 | told result_file.applied 1 1, {}, result_file.applied 2 1",
