@@ -8,7 +8,7 @@
 
 use std::io::Read;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::spool::{Filling, PIECE_BYTES, Spool};
@@ -16,7 +16,6 @@ use super::staging::{Staged, Way};
 use super::{Context, StageError, bill, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::{Purpose, hex};
-use crate::domain::order::Gateway;
 use crate::gateway::companion::Said;
 use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
@@ -86,9 +85,43 @@ pub async fn reconcile_with(
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
     if file.state == "applied" {
+        if file.rows == Some(0) {
+            cover_another_day(ctx, from, &file, file_name, spool).await?;
+        }
         return Ok(Outcome::Repeated(file));
     }
     apply(ctx, from, file, spool).await
+}
+
+/// Bills of days without any payment are all the same, and which day it is only their name says: each of them counts.
+async fn cover_another_day(
+    ctx: &Context,
+    from: &dyn Answers,
+    file: &ResultFile,
+    file_name: &str,
+    spool: Spool,
+) -> Result<(), StageError> {
+    let mut connection = ctx.pool.acquire().await?;
+    let read = staging::stage(ctx, &mut connection, from, file_name, None, spool).await?;
+    staging::end(connection).await?;
+    let Ok(Covers::Payments { from, to }) = read.map(|staged| staged.head.covers) else { return Ok(()) };
+    let mut tx = ctx.begin().await?;
+    let events = cover(&mut tx, file, from, to, ctx.clock.now()).await?;
+    outbox::append(&mut tx, &ctx.settings.events.source, ctx.clock.now(), &events).await?;
+    Ok(tx.commit().await?)
+}
+
+/// An applied bill has every payment of these days: none of them is missing any more.
+async fn cover(
+    tx: &mut PgConnection,
+    file: &ResultFile,
+    from: NaiveDate,
+    to: NaiveDate,
+    now: DateTime<Utc>,
+) -> Result<Vec<Event>, StageError> {
+    bills::cover(tx, file, from, to).await?;
+    let explained = absences::explain_missing_files(tx, file, from, to).await?;
+    Ok(explained.iter().map(|row| telling::explained(row, now)).collect())
 }
 
 /// Keeps the bytes before anything is read from them, piece by piece; or finds the file that has them.
@@ -184,11 +217,6 @@ async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool
         Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
         Err(refused) => Some(refused.clone()),
     };
-    if refused.is_none() && from.gateway() != Gateway::Bank.as_str() && !from.answers_in_full() {
-        // Kept, so that whoever can book it finds it.
-        let what = format!("{} is a sound bill; bills are read and kept, but not applied yet", file.file_name);
-        return Err(StageError::Refused(what));
-    }
     let outcome = match (read, refused) {
         (Ok(staged), None) => book(ctx, &mut connection, file, &staged).await,
         (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
@@ -288,9 +316,7 @@ async fn book_range(
     let file = if range.is_last {
         let file = result_files::set_applied(tx, file, &booked, now).await?;
         if let Covers::Payments { from, to } = staged.head.covers {
-            bills::cover(tx, &file, from, to).await?;
-            let explained = absences::explain_missing_files(tx, &file, from, to).await?;
-            events.extend(explained.iter().map(|row| telling::explained(row, now)));
+            events.extend(cover(tx, &file, from, to, now).await?);
         }
         events.push(result_file_event(EventType::ResultFileApplied, &file, now));
         // Whichever run the file was about, in this range or an earlier one.

@@ -102,8 +102,8 @@ pub async fn open_file_missing(
          SELECT 'file_missing', $1, '', missed.day::date, $3
          FROM bills_expected_since e CROSS JOIN LATERAL generate_series(greatest(e.day, $2::date - {ORDER_DAYS_MAX}), $2::date, interval '1 day') AS missed (day)
          WHERE e.gateway = $1 AND NOT EXISTS (SELECT FROM bill_days b WHERE b.gateway = $1 AND b.day = missed.day::date)
+           AND NOT EXISTS (SELECT FROM discrepancies n WHERE n.kind = 'file_missing' AND n.gateway = $1 AND n.day = missed.day::date)
          ORDER BY missed.day
-         ON CONFLICT (gateway, day) WHERE kind = 'file_missing' DO NOTHING
          RETURNING {EXPLAINED}"
     );
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(up_to).bind(now).fetch_all(tx).await

@@ -54,7 +54,7 @@ pub async fn judge(
     // As for results: a range is small against the book.
     sqlx::raw_sql(
         "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
-         SET LOCAL default_statistics_target = 1; SET LOCAL work_mem = '32MB'",
+         SET LOCAL default_statistics_target = 1; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off",
     )
     .execute(&mut *tx)
     .await?;
@@ -202,7 +202,8 @@ pub async fn disputed_payers(tx: &mut PgConnection, behind: &str, limit: i64) ->
 pub async fn cover(tx: &mut PgConnection, file: &ResultFile, from: NaiveDate, to: NaiveDate) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO bill_days (gateway, day, result_file_id)
-         SELECT $1, day::date, $2 FROM generate_series($3::date, $4::date, interval '1 day') AS day",
+         SELECT $1, day::date, $2 FROM generate_series($3::date, $4::date, interval '1 day') AS day
+         ON CONFLICT DO NOTHING",
     )
     .bind(&file.gateway)
     .bind(file.result_file_id)

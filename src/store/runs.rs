@@ -286,7 +286,8 @@ pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc
                LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
                WHERE a.run_id = r.run_id AND a.order_no >= $3 AND a.order_no < $4
                  AND a.state IN ('planned', 'unknown') AND s.order_no IS NULL
-                 AND NOT EXISTS (SELECT FROM discrepancies d WHERE d.order_no = a.order_no AND d.state = 'open'))
+                 -- One that knows the payer: what another bank says of the number answers nothing.
+                 AND NOT EXISTS (SELECT FROM discrepancies d WHERE d.order_no = a.order_no AND d.payer_id = a.payer_id AND d.state = 'open'))
          RETURNING *",
     )
     .bind(run_id)

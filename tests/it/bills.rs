@@ -101,9 +101,9 @@ async fn what_the_bill_says_otherwise_waits_for_a_person() {
         "an open order",
         &both(),
         &[],
-        &[&[paid("O1", "T1", "3199.99")], &[paid("O1", "T1", "3199.99")]],
+        &[&[paid("O1", "T1", "3199.99")], &[paid("O1", "T1", "3199.99"), paid("O1", "T1", "3199.99")]],
         "O1 unknown, O1/2 unknown | N-P1 paying, S-P1 paying | wrong 1#2 amount_differs O1 ours 3200.00 theirs 3199.99
-         | file 1 1 = 0 + 0 + 1 + 0, 2 1 = 0 + 1 + 0 + 0
+         | file 1 1 = 0 + 0 + 1 + 0, 2 2 = 0 + 2 + 0 + 0
          | told discrepancy.opened 1 1, result_file.applied 1 1, result_file.applied 2 1",
     )
     .await;

@@ -141,13 +141,15 @@ async fn a_database_that_is_away_for_a_minute_costs_no_message_and_no_event() {
     until_said(&pikou.log(), "no connection to the database: it is away", 1).await;
     let log = pikou.log();
     tokio::join!(until_said(&log, "consuming pauses", 3), interrupted(other, &other_path));
-    assert_calm(&pikou, 25);
+    // Each loop complains once for each time that the pool gives up, however long a slow machine takes for it.
+    let at_most = || 12 * (1 + said(&log, "consuming pauses"));
+    assert_calm(&pikou, at_most());
     postgres.told("start", &[]).await;
     pikou.until(MESSAGES, 600).await;
     pikou.until(UNPUBLISHED, 0).await;
     assert_eq!((pikou.count(ACCEPTED).await, pikou.count(AMOUNTS).await), (600, 200));
     assert_eq!(bus.waiting().await, 0);
-    assert_calm(&pikou, 30);
+    assert_calm(&pikou, at_most());
     assert_balanced(&pikou).await;
     stop(&pikou, worker).await;
     assert_told(&bus, 0..200).await;

@@ -375,7 +375,9 @@ fn environment_for(folder: &Path, url: &str, more: &[(&str, &str)]) -> Vec<(Stri
 async fn pool(url: &str) -> PgPool {
     PgPoolOptions::new()
         .max_connections(8)
-        .connect_with(PgConnectOptions::from_str(url).unwrap().options([("client_min_messages", "error")]))
+        .connect_with(
+            PgConnectOptions::from_str(url).unwrap().options([("client_min_messages", "error"), ("jit", "off")]),
+        )
         .await
         .unwrap()
 }
