@@ -18,6 +18,10 @@ pub async fn lines(connection: &mut PgConnection, result_file_id: i64) -> sqlx::
              UNION ALL
              SELECT line_no, 'succeeded' FROM settlements WHERE result_file_id = $1
              UNION ALL
+             SELECT line_no, 'confirmed' FROM confirmations WHERE result_file_id = $1
+             UNION ALL
+             SELECT line_no, 'refund ' || state FROM refunds WHERE result_file_id = $1
+             UNION ALL
              SELECT line_no, 'reversed' FROM reversals WHERE result_file_id = $1 AND line_no IS NOT NULL
              UNION ALL
              -- An order that becomes unknown by a line about which a person decides is told by its own state.
