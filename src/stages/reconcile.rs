@@ -11,21 +11,23 @@ use std::io::Read;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 
-use super::spool::{Filling, PIECE_BYTES, Spool};
+use super::spool::Spool;
 use super::staging::{Staged, Way};
 use super::{Context, StageError, bill, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
-use crate::crypt::{Purpose, hex};
+use crate::crypt::hex;
 use crate::gateway::companion::Said;
 use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
 use crate::store::{absences, attempts, bill_news, bills, gates, outbox, request_files, results, runs};
 
+mod keeping;
+
+pub use keeping::kept;
+use keeping::{copying, keep};
+
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
-
-/// Pieces of a file that is kept; more were never written.
-const PIECES_MAX: i32 = 1_000_000;
 
 /// What became of a file.
 #[derive(Debug, Clone)]
@@ -124,42 +126,6 @@ async fn cover(
     Ok(explained.iter().map(|row| telling::explained(row, now)).collect())
 }
 
-/// Keeps the bytes before anything is read from them, piece by piece; or finds the file that has them.
-async fn keep(
-    ctx: &Context,
-    from: &dyn Answers,
-    file_name: &str,
-    spool: &mut Spool,
-    said: &Said,
-) -> Result<ResultFile, StageError> {
-    let mut tx = ctx.begin().await?;
-    let ring = ctx.sealer(&mut tx).await?;
-    let (gateway, bank_code, now) = (from.gateway(), from.bank_code(), ctx.clock.now());
-    let sha256 = spool.sha256;
-    let (mut file, is_new) = result_files::find_or_keep(&mut tx, gateway, bank_code, file_name, &sha256, now).await?;
-    let mut piece = Vec::with_capacity(PIECE_BYTES);
-    for piece_no in 1..=PIECES_MAX {
-        let copied = spool.next_piece(&mut piece);
-        copied.map_err(|source| StageError::later("reading the copy of a result file", source))?;
-        if !is_new || piece.is_empty() {
-            break;
-        }
-        let content = ring.seal(Purpose::FileContent, &piece);
-        result_files::keep_piece(&mut tx, file.result_file_id, piece_no, &content).await?;
-    }
-    if ["received", "refused"].contains(&file.state.as_str()) {
-        let (sha1, rows) = (said.sha1.as_ref().map(|sha1| &sha1[..]), said.rows.map(|rows| rows as i64));
-        let id = file.result_file_id;
-        file = result_files::set_companions(&mut tx, id, said.fault.as_deref(), sha1, rows).await?;
-    }
-    tx.commit().await?;
-    Ok(file)
-}
-
-fn copying(source: std::io::Error) -> StageError {
-    StageError::later("copying a result file", source)
-}
-
 /// Applies the files that a worker kept and could not apply any more. One that cannot be applied does not keep the
 /// others, or those that come in now, from it.
 pub async fn resume(ctx: &Context) -> Result<Vec<Outcome>, StageError> {
@@ -184,22 +150,6 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
         return Err(StageError::broken(format!("{} {} is no longer configured", file.gateway, file.bank_code)));
     };
     apply(ctx, from, file, spool).await
-}
-
-/// The bytes of a file as they were kept.
-pub async fn kept(ctx: &Context, file: &ResultFile) -> Result<Spool, StageError> {
-    let mut filling = Filling::within(&ctx.settings.spool_folder()).map_err(copying)?;
-    let mut connection = ctx.pool.acquire().await?;
-    for piece_no in 1..=PIECES_MAX {
-        let Some(content) = result_files::piece(&mut connection, file.result_file_id, piece_no).await? else { break };
-        filling.add(&ctx.keys.open(Purpose::FileContent, &content)?).map_err(copying)?;
-    }
-    let spool = filling.end().map_err(copying)?;
-    if spool.sha256[..] != file.sha256 {
-        let what = format!("the kept bytes of result file {} are not those that came", file.result_file_id);
-        return Err(StageError::broken(what));
-    }
-    Ok(spool)
 }
 
 async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
