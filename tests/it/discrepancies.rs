@@ -627,10 +627,11 @@ async fn an_online_order_is_decided_on_whole() {
 /// Opens a discrepancy as those who look for what is missing, and for refunds, will do.
 async fn open(place: &Place, kind: DiscrepancyKind, theirs: &str) {
     let file = if theirs == "NULL" { "NULL, NULL" } else { "1, 99" };
+    let day = if kind == K::FileMissing { "'2026-04-15'::date" } else { "NULL" };
     let sql = format!(
         "INSERT INTO discrepancies (kind, gateway, bank_code, result_file_id, line_no, order_no, payer_id, declaration_no, amount_ours,
-                                    amount_theirs, opened_at)
-         SELECT '{}', 'bank', '102', {file}, order_no, payer_id, declaration_no, amount, {theirs}, now() FROM attempts WHERE payer_id = 'P1'",
+                                    amount_theirs, day, opened_at)
+         SELECT '{}', 'bank', '102', {file}, order_no, payer_id, declaration_no, amount, {theirs}, {day}, now() FROM attempts WHERE payer_id = 'P1'",
         kind.as_str()
     );
     sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&place.ctx.pool).await.unwrap();
