@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::clock::SHANGHAI;
@@ -34,6 +35,14 @@ pub fn grouped_yuan(sum: crate::domain::money::Money) -> String {
     let text = sum.to_string();
     let (yuan, decimals) = text.split_once('.').unwrap_or((&text, "00"));
     format!("{}.{decimals}", grouped(yuan.parse().unwrap_or(0)))
+}
+
+/// `-1234567.8` → `-1,234,567.80`
+pub fn grouped_sum(sum: Decimal) -> String {
+    let text = format!("{:.2}", sum.abs());
+    let (yuan, decimals) = text.split_once('.').unwrap_or((&text, "00"));
+    let sign = if sum.is_sign_negative() && !sum.is_zero() { "-" } else { "" };
+    format!("{sign}{}.{decimals}", grouped(yuan.parse().unwrap_or(0)))
 }
 
 /// Columns of a table are not cut below this.

@@ -19,7 +19,9 @@ use crate::crypt::hex;
 use crate::gateway::companion::Said;
 use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
 use crate::store::result_files::{self, ResultFile};
-use crate::store::{absences, attempts, bill_news, bills, gates, outbox, request_files, results, runs};
+use crate::store::{absences, attempts, bill_news, bills, file_rows, gates, outbox, request_files, results, runs};
+
+pub mod preview;
 
 mod keeping;
 
@@ -70,19 +72,10 @@ pub async fn reconcile_with(
     ctx: &Context,
     from: &dyn Answers,
     file_name: &str,
-    mut source: impl Read + Send,
+    source: impl Read + Send,
     beside: &[Beside],
 ) -> Result<Outcome, StageError> {
-    let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
-    let said = Said::of(beside, file_name, spool.bytes().map_err(copying)?);
-    let mut said =
-        said.map_err(|error| StageError::later("comparing a result file with what lies beside it", error))?;
-    if let Some(sha1) = said.sha1.filter(|_| !from.compares_sha1())
-        && spool.sha1().map_err(copying)? != sha1
-    {
-        said.fault = Some(".sha1: not the hash of the file".to_owned());
-    }
-    spool.bytes().map_err(copying)?;
+    let (mut spool, said) = take(ctx, from, file_name, source, beside)?;
     let file = keep(ctx, from, file_name, &mut spool, &said).await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
@@ -93,6 +86,27 @@ pub async fn reconcile_with(
         return Ok(Outcome::Repeated(file));
     }
     apply(ctx, from, file, spool).await
+}
+
+/// A copy of the bytes that is ours alone, and what lay beside the file, compared with them.
+fn take(
+    ctx: &Context,
+    from: &dyn Answers,
+    file_name: &str,
+    mut source: impl Read + Send,
+    beside: &[Beside],
+) -> Result<(Spool, Said), StageError> {
+    let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
+    let said = Said::of(beside, file_name, spool.bytes().map_err(copying)?);
+    let mut said =
+        said.map_err(|error| StageError::later("comparing a result file with what lies beside it", error))?;
+    if let Some(sha1) = said.sha1.filter(|_| !from.compares_sha1())
+        && spool.sha1().map_err(copying)? != sha1
+    {
+        said.fault = Some(".sha1: not the hash of the file".to_owned());
+    }
+    spool.bytes().map_err(copying)?;
+    Ok((spool, said))
 }
 
 /// Bills of days without any payment are all the same, and which day it is only their name says: each of them counts.
@@ -153,29 +167,42 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
 }
 
 async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
-    if let Some(fault) = &file.companion_fault {
-        return refuse(ctx, &file, &beside_the_file(fault.clone())).await;
-    }
     let mut connection = ctx.pool.acquire().await?;
-    // Nothing of it counts before all of it is read.
-    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
-    let read = staging::stage(ctx, &mut connection, from, &file.file_name, sha1, spool).await?;
-    let refused = match &read {
-        Ok(staged) if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) => {
-            Some(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count)))
+    let outcome = match read(ctx, &mut connection, from, &file, spool).await? {
+        Ok(staged) => {
+            file_rows::declare(&mut connection, file.result_file_id, &staged.declared()).await?;
+            book(ctx, &mut connection, file, &staged).await
         }
-        Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
-        Err(refused) => Some(refused.clone()),
-    };
-    let outcome = match (read, refused) {
-        (Ok(staged), None) => book(ctx, &mut connection, file, &staged).await,
-        (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
+        Err(refused) => refuse(ctx, &file, &refused).await,
     };
     // Where something went wrong, whoever stages next on this connection clears them away.
     if outcome.is_ok() {
         staging::end(connection).await?;
     }
     outcome
+}
+
+/// Reads all of a file into the session's staging table, before anything of it counts; or says why it is refused.
+async fn read(
+    ctx: &Context,
+    connection: &mut PgConnection,
+    from: &dyn Answers,
+    file: &ResultFile,
+    spool: Spool,
+) -> Result<Result<Staged, Refused>, StageError> {
+    if let Some(fault) = &file.companion_fault {
+        return Ok(Err(beside_the_file(fault.clone())));
+    }
+    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
+    let staged = match staging::stage(ctx, &mut *connection, from, &file.file_name, sha1, spool).await? {
+        Ok(staged) => staged,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) {
+        return Ok(Err(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count))));
+    }
+    let refused = falls_short(connection, from, &staged.head).await?;
+    Ok(refused.map_or(Ok(staged), Err))
 }
 
 fn beside_the_file(reason: String) -> Refused {
@@ -253,6 +280,7 @@ async fn book_range(
         }
     };
     let mut events = note_handed_over(tx, &run_ids, file, now).await?;
+    file_rows::count(tx, file).await?;
     let booked = match way {
         Way::Results => results::book(tx, file, through, now).await?,
         Way::Bill => bill::book(ctx, tx, file, through, now).await?,
