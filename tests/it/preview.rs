@@ -52,7 +52,7 @@ pub async fn bills_as_foreseen(place: &Place, bills: &[(String, Vec<u8>)]) {
 
 /// Everything but where sequences stand.
 async fn rows_of(place: &Place) -> Vec<String> {
-    everything(place).await.into_iter().filter(|line| !line.contains("_seq ")).collect()
+    everything(place).await.into_iter().filter(|line| !line.split(" ").next().unwrap().ends_with("_seq")).collect()
 }
 
 /// P1 to P3 with 1500 yuan each are sent to bank 102.

@@ -124,7 +124,8 @@ async fn foresee(
         // By another worker meanwhile.
         return Ok(Preview::Known(behind));
     }
-    let same_name = if file.booked_through == 0 { result_files::same_name(&mut tx, &file).await? } else { None };
+    let is_new = behind.booked_through == 0;
+    let same_name = if is_new { result_files::same_name(&mut tx, &behind).await? } else { None };
     let (mut outcomes, mut wrong_lines) = (Outcomes::new(), Vec::new());
     loop {
         let range = next_range(ctx, &mut tx, &behind, staged).await?;
