@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::commands::{Given, Whose};
-use super::print::{grouped, grouped_sum, harmless};
+use super::print::{grouped, harmless};
 use super::{Failure, commands, print};
 use crate::crypt::hex;
 use crate::domain::rows::Rows;
@@ -218,11 +218,14 @@ fn wrong(foreseen: &Foreseen) -> BTreeMap<&str, Rows> {
 
 fn show(preview: &Preview) {
     match preview {
-        Preview::Known(ResultFile { result_file_id, file_name, .. }) => println!(
+        Preview::Known(ResultFile { result_file_id, file_name, .. }) => print::line(format_args!(
             "{file_name}: these bytes were applied before, as result file {result_file_id}; nothing would happen"
-        ),
+        )),
         Preview::Refused(file, refused) => {
-            println!("{}: would be refused as {refused}; nothing of it would be applied", file.file_name);
+            print::line(format_args!(
+                "{}: would be refused as {refused}; nothing of it would be applied",
+                file.file_name
+            ));
         }
         Preview::Foreseen(foreseen) => show_foreseen(foreseen),
     }
@@ -231,28 +234,43 @@ fn show(preview: &Preview) {
 fn show_foreseen(foreseen: &Foreseen) {
     let file = &foreseen.file;
     let whose = [file.gateway.as_str(), &file.bank_code].join(" ");
-    println!("{} of {}, as of now; nothing is written.", file.file_name, whose.trim_end());
+    print::line(format_args!("{} of {}, as of now; nothing is written.", file.file_name, whose.trim_end()));
     if file.booked_through > 0 {
-        println!("Lines up to {} are booked already, as result file {}.", file.booked_through, file.result_file_id);
+        print::line(format_args!(
+            "Lines up to {} are booked already, as result file {}.",
+            file.booked_through, file.result_file_id
+        ));
     }
     if let Some(earlier) = foreseen.same_name {
-        println!("Result file {earlier} came under this name with other bytes: that would be a discrepancy, too.");
+        print::line(format_args!(
+            "Result file {earlier} came under this name with other bytes: that would be a discrepancy, too."
+        ));
     }
-    println!();
-    let line = |what: &str, rows: Rows| vec![what.to_owned(), grouped(rows.count), grouped_sum(rows.total)];
-    let in_order = IN_ORDER.iter().map(|(verdict, what)| (*what, of_verdict(foreseen, verdict)));
-    let in_order = in_order.filter(|(what, rows)| rows.count > 0 || *what == "succeeded");
-    let mut rows: Vec<Vec<String>> = in_order.map(|(what, rows)| line(what, rows)).collect();
-    rows.extend(wrong(foreseen).into_iter().map(|(kind, rows)| line(&format!("discrepancy {kind}"), rows)));
-    rows.push(line("all rows", all(foreseen)));
-    print::table(&["", "rows", "yuan"], &rows);
+    print::line(format_args!("\n{}", print::figures_head("What would become of its rows", "rows")));
+    for (verdict, what) in IN_ORDER {
+        let rows = of_verdict(foreseen, verdict);
+        if rows.count > 0 || verdict == "settle" {
+            print::line(format_args!("{}", print::figures(what, rows, "")));
+        }
+    }
+    for (kind, rows) in wrong(foreseen) {
+        print::line(format_args!("{}", print::figures(&format!("discrepancy {kind}"), rows, "")));
+    }
+    print::line(format_args!("{}", print::figures("all rows", all(foreseen), "")));
     if !foreseen.wrong_lines.is_empty() {
-        println!();
+        let all = wrong(foreseen).values().map(|rows| rows.count).sum::<i64>();
+        let first = foreseen.wrong_lines.len() as i64;
+        let first = if first < all {
+            format!("The first {first} of {} discrepancies", grouped(all))
+        } else {
+            "Discrepancies".to_owned()
+        };
+        print::line(format_args!("\n{first}"));
         let amount = |amount: Option<Decimal>| amount.map(|amount| amount.to_string()).unwrap_or_default();
         let text = |text: &Option<String>| text.as_deref().map(harmless).unwrap_or_default();
         let row = |line: &WrongLine| {
             vec![
-                line.line_no.to_string(),
+                format!("  {}", line.line_no),
                 line.kind.clone(),
                 text(&line.order_no),
                 amount(line.amount_ours),
@@ -262,6 +280,6 @@ fn show_foreseen(foreseen: &Foreseen) {
             ]
         };
         let rows: Vec<Vec<String>> = foreseen.wrong_lines.iter().map(row).collect();
-        print::table(&["line", "discrepancy", "order", "ours", "theirs", "code", "reason"], &rows);
+        print::table(&["  line", "kind", "order", "ours", "theirs", "code", "reason"], &rows);
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::print::{grouped, grouped_sum, harmless};
+use super::print::{grouped, harmless};
 use super::{Failure, print};
 use crate::domain::day_account::{DayAccount, DayFile, Item};
 use crate::domain::order::Gateway;
@@ -82,10 +82,6 @@ impl RowsReport {
 
     fn is_nothing(&self) -> bool {
         self.sum.is_nothing()
-    }
-
-    fn grouped(&self) -> String {
-        grouped_sum(self.sum.total)
     }
 }
 
@@ -239,7 +235,7 @@ fn figures_of(file: &DayFile) -> Vec<Line> {
         lines.extend(side.held.iter().map(|(what, rows)| of(part, what, *rows)));
         if let (Some(difference), Some(unexplained)) = (side.difference(), side.unexplained()) {
             lines.push(of(part, "difference", difference));
-            lines.extend(side.explained.iter().map(|(kind, rows)| of(part, &format!("of it {kind}"), *rows)));
+            lines.extend(side.explained.iter().map(|(kind, rows)| of(part, &format!("of which {kind}"), *rows)));
             lines.push(of(part, "not explained", unexplained));
         }
         if part == "refunds" {
@@ -254,7 +250,7 @@ const ALWAYS: [&str; 4] = ["sent", "succeeded", "not accounted for", "not explai
 
 fn show(account: &DayAccount, figures: &[Line], items: &[ItemReport], left_out: usize) {
     let bank = account.bank_code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-    println!("{}{bank} on {} (Asia/Shanghai), as of now", account.gateway, account.day);
+    print::line(format_args!("{}{bank} on {} (Asia/Shanghai), as of now", account.gateway, account.day));
     let mut shown = None;
     for line in figures {
         let part = (line.part, line.result_file_id);
@@ -266,21 +262,21 @@ fn show(account: &DayAccount, figures: &[Line], items: &[ItemReport], left_out: 
         }
         if shown != Some(part) {
             shown = Some(part);
-            println!("\n{}", heading(account, line));
+            print::line(format_args!("\n{}", heading(account, line)));
         }
         let code = [line.bank_code.as_deref().filter(|_| line.code.is_some()), line.code.as_deref()];
         let words: Vec<&str> = [Some(line.what.as_str())].into_iter().chain(code).flatten().collect();
-        let reason = line.reason.as_deref().map(|reason| format!("  {}", harmless(reason))).unwrap_or_default();
-        println!("  {:<34}{:>12}{:>20}{reason}", words.join(" "), grouped(line.rows.rows), line.rows.grouped());
+        let reason = line.reason.as_deref().map(harmless).unwrap_or_default();
+        print::line(format_args!("{}", print::figures(&words.join(" "), line.rows.sum, &reason)));
     }
     if account.files.is_empty() {
-        println!("\nNo result file of this day is applied.");
+        print::line(format_args!("\nNo result file of this day is applied."));
     }
     if account.refused_files > 0 {
-        println!("\nRefused on this day: {} result files.", grouped(account.refused_files));
+        print::line(format_args!("\nRefused on this day: {} result files.", grouped(account.refused_files)));
     }
     if !items.is_empty() {
-        println!("\nLine by line");
+        print::line(format_args!("\nLine by line"));
         let text = |text: &Option<String>| text.as_deref().map(harmless).unwrap_or_default();
         let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
         let row = |item: &ItemReport| {
@@ -299,15 +295,15 @@ fn show(account: &DayAccount, figures: &[Line], items: &[ItemReport], left_out: 
         let rows: Vec<Vec<String>> = items.iter().map(row).collect();
         print::table(&["  what", "file", "line", "order", "code", "ours", "theirs", "state", "reason"], &rows);
         if left_out > 0 {
-            println!("  and {} more: --csv and --xlsx have them all", grouped(left_out as i64));
+            print::line(format_args!("  and {} more: --csv and --xlsx have them all", grouped(left_out as i64)));
         }
     }
-    println!();
+    print::line(format_args!(""));
     for (what, holds) in [
         ("what was sent is accounted for", account.unaccounted().is_nothing()),
         ("every difference has its lines", account.files.iter().all(DayFile::is_explained)),
     ] {
-        println!("  {} {what}", if holds { "✓" } else { "✗ DOES NOT HOLD:" });
+        print::line(format_args!("  {} {what}", if holds { "✓" } else { "✗ DOES NOT HOLD:" }));
     }
 }
 
@@ -318,12 +314,12 @@ fn heading(account: &DayAccount, line: &Line) -> String {
         (Some(file), "payments") => {
             let covers = file.covers.map(|(from, to)| format!(", of {from} to {to}")).unwrap_or_default();
             let name = format!("File {}: {}{covers}", file.result_file_id, harmless(&file.file_name));
-            return format!("{name}\n{:<36}{:>12}{:>20}", "  payments", "rows", "yuan");
+            return format!("{name}\n{}", print::figures_head("Its payments", "rows"));
         }
-        (Some(_), part) => return format!("{:<36}{:>12}{:>20}", format!("  {part}"), "rows", "yuan"),
+        (Some(_), _) => ("Its refunds", "rows"),
         (None, "sent") => ("Sent on this day", "orders"),
         (None, "reported") => ("Reported as paid on this day", "orders"),
         (None, _) => ("Open discrepancies", "count"),
     };
-    format!("{title:<36}{what:>12}{:>20}", "yuan")
+    print::figures_head(title, what)
 }

@@ -152,14 +152,15 @@ async fn a_preview_prints_counts_sums_and_the_first_wrong_lines() {
         printed(&pikou, &["reconcile", path, "--preview"], 0).await,
         [
             "R1.txt of bank 102, as of now; nothing is written.",
-            "rows yuan",
+            "What would become of its rows rows yuan",
             "succeeded 1 1,500.00",
             "failed 1 1,500.00",
             "repeated 1 20.00",
             "discrepancy amount_differs 1 1,400.00",
             "discrepancy unknown_order 1 20.00",
             "all rows 5 4,440.00",
-            "line discrepancy order ours theirs code reason",
+            "Discrepancies",
+            "line kind order ours theirs code reason",
             "4 amount_differs P000000100100000003 1500.00 1400.00 0000",
             "5 unknown_order X1 20.00 0000",
         ]
