@@ -218,9 +218,13 @@ fn wrong(foreseen: &Foreseen) -> BTreeMap<&str, Rows> {
 
 fn show(preview: &Preview) {
     match preview {
-        Preview::Known(ResultFile { result_file_id, file_name, .. }) => print::line(format_args!(
-            "{file_name}: these bytes were applied before, as result file {result_file_id}; nothing would happen"
-        )),
+        Preview::Known(file) => {
+            let what = if file.rows == Some(0) { "at most its day would be covered" } else { "nothing would happen" };
+            let ResultFile { result_file_id, file_name, .. } = file;
+            print::line(format_args!(
+                "{file_name}: these bytes were applied before, as result file {result_file_id}; {what}"
+            ));
+        }
         Preview::Refused(file, refused) => {
             print::line(format_args!(
                 "{}: would be refused as {refused}; nothing of it would be applied",

@@ -261,6 +261,11 @@ async fn a_day_whose_bill_has_not_come_says_so_and_what_expired_without_it_is_no
         take_bill(&late, day, &[]).await;
         absence::look(&late).await.unwrap();
     }
+    let of_days = [10, 11, 12, 13].map(|day| format!("2026-04-{day}"));
+    for (date, files) in of_days.iter().zip([0, 1, 1, 0]) {
+        let account = read(&place.ctx, "wechat_pay", date, None).await.account;
+        assert_eq!(account.files.len(), files, "a bill without rows is that of both days: {date}");
+    }
     let found = account(&place.ctx, "wechat_pay", "2026-04-11").await;
     let wanted = "sent 6 12000 | failed not_paid 5 10000 | reported 1 2000 | reported only 1 2000 | open not_in_bill 1 2000 \
                   | #not_in_bill - W1 2000.00 - | #not_confirmed - W1 2000.00 - | balances";

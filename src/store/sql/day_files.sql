@@ -1,10 +1,11 @@
 -- The applied result files and bills of a gateway's day, with what they declare and what our book has of their lines: of the
--- days that a file covers, else of its own date, else of the day on which it came.
+-- days that a bill covers (one without rows may be that of several), else of its own date, else of the day on which it came.
 -- $1 gateway  $2 bank code, or none for all  $3 the day
 WITH files AS (
     SELECT * FROM result_files f
     WHERE f.gateway = $1 AND ($2::text IS NULL OR f.bank_code = $2) AND f.state = 'applied'
-      AND CASE WHEN f.covers_from IS NOT NULL THEN $3 BETWEEN f.covers_from AND f.covers_to
+      AND CASE WHEN EXISTS (SELECT FROM bill_days b WHERE b.result_file_id = f.result_file_id)
+               THEN EXISTS (SELECT FROM bill_days b WHERE b.result_file_id = f.result_file_id AND b.day = $3)
                ELSE COALESCE(f.business_date, (f.received_at AT TIME ZONE 'Asia/Shanghai')::date) = $3 END
 )
 SELECT f.result_file_id, f.file_name, f.bank_code, f.rows, f.covers_from, f.covers_to, f.declared_rows,
