@@ -15,7 +15,7 @@ pub enum FixturesCommand {
     Check {
         /// Holds <gateway>/<case>/
         folder: PathBuf,
-        /// Look at each file before it is applied, and compare what is done with what the preview has said
+        /// Look at each file before it is applied, and compare what is done with what the preview has said, and account for its days
         #[arg(long)]
         preview: bool,
     },

@@ -126,6 +126,17 @@ pub async fn refused_files(tx: &mut PgConnection, scope: &Scope) -> sqlx::Result
     Ok(bound(count, scope).fetch_one(tx).await?.get(0))
 }
 
+/// Every gateway and day that applied files are of.
+pub async fn days(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, NaiveDate)>> {
+    sqlx::query_as(
+        "SELECT DISTINCT f.gateway, COALESCE(b.day, f.business_date, (f.received_at AT TIME ZONE 'Asia/Shanghai')::date)
+         FROM result_files f LEFT JOIN bill_days b ON b.result_file_id = f.result_file_id
+         WHERE f.state = 'applied' ORDER BY 1, 2",
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Open discrepancies of the day by kind; their sums are the gateway's, else ours.
 pub async fn open_discrepancies(
     tx: &mut PgConnection,
