@@ -236,6 +236,7 @@ fn figures_of(file: &DayFile) -> Vec<Line> {
         if let (Some(difference), Some(unexplained)) = (side.difference(), side.unexplained()) {
             lines.push(of(part, "difference", difference));
             lines.extend(side.explained.iter().map(|(kind, rows)| of(part, &format!("of which {kind}"), *rows)));
+            lines.extend(side.declared_not_taken().map(|rows| of(part, "of which asked and not taken", rows)));
             lines.push(of(part, "not explained", unexplained));
         }
         if part == "refunds" {

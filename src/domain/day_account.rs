@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use rust_decimal::Decimal;
 
 use super::rows::Rows;
 
@@ -72,8 +73,10 @@ pub struct Side {
     pub held: Vec<(&'static str, Rows)>,
     /// Rows that the book does not have: why, and what they come to.
     pub explained: Vec<(String, Rows)>,
-    /// Rows of which nobody can say whether they belong here.
+    /// Rows of which nobody can say whether they belong here, or with which sum.
     pub undecided: i64,
+    /// What rows that took a part fall short of what was asked: a file may declare either.
+    pub not_taken: Decimal,
 }
 
 impl Side {
@@ -82,12 +85,30 @@ impl Side {
         Some(self.declared? - self.held.iter().map(|(_, rows)| *rows).sum())
     }
 
-    /// What of the difference no row of the file explains. Rows that nobody can place explain what the others leave, as long
-    /// as there are so many of them.
+    /// What of the difference no row of the file explains.
     pub fn unexplained(&self) -> Option<Rows> {
-        let left = self.difference()? - self.explained.iter().map(|(_, rows)| *rows).sum();
-        let by_undecided = (1..=self.undecided).contains(&left.count) && !left.total.is_sign_negative();
-        Some(if by_undecided { Rows::default() } else { left })
+        let left = self.left()?;
+        Some(if self.is_placed(left) || self.is_placed(left - self.not_taken()) { Rows::default() } else { left })
+    }
+
+    /// What was asked and not taken, where the file declares it all the same.
+    pub fn declared_not_taken(&self) -> Option<Rows> {
+        let left = self.left()?;
+        (!self.is_placed(left) && self.is_placed(left - self.not_taken())).then(|| self.not_taken())
+    }
+
+    fn left(&self) -> Option<Rows> {
+        Some(self.difference()? - self.explained.iter().map(|(_, rows)| *rows).sum())
+    }
+
+    /// Rows that nobody can place explain what the others leave, as long as there are so many of them.
+    fn is_placed(&self, left: Rows) -> bool {
+        let by_undecided = self.undecided > 0 && (0..=self.undecided).contains(&left.count);
+        left.is_nothing() || by_undecided && left.total >= Decimal::ZERO
+    }
+
+    fn not_taken(&self) -> Rows {
+        Rows { count: 0, total: self.not_taken }
     }
 
     fn is_explained(&self) -> bool {
@@ -125,15 +146,13 @@ pub struct Item {
     pub code: Option<String>,
     /// Of a discrepancy: `open`, `resolved`.
     pub state: Option<String>,
-    pub amount_ours: Option<rust_decimal::Decimal>,
-    pub amount_theirs: Option<rust_decimal::Decimal>,
+    pub amount_ours: Option<Decimal>,
+    pub amount_theirs: Option<Decimal>,
     pub detail: Option<String>,
 }
 
 #[cfg(test)]
 mod tests {
-    use rust_decimal::Decimal;
-
     use super::*;
 
     fn rows(count: i64, yuan: i64) -> Rows {
@@ -147,6 +166,7 @@ mod tests {
             held: vec![("settled by it", rows(2, 300)), ("known before", rows(1, 50))],
             explained: explained.iter().map(|(kind, rows)| ((*kind).to_owned(), *rows)).collect(),
             undecided,
+            not_taken: Decimal::ZERO,
         }
     }
 
@@ -157,7 +177,8 @@ mod tests {
             (side(rows(4, 400), &[], 0), rows(1, 50), "a row that nothing names"),
             (side(rows(4, 400), &[("unknown_order", rows(1, 50))], 0), rows(0, 0), "a row that is named"),
             (side(rows(4, 400), &[("unknown_order", rows(1, 49))], 0), rows(0, 1), "another amount"),
-            (side(rows(4, 400), &[("unknown_order", rows(1, 49))], 1), rows(0, 1), "no row is left that could be it"),
+            (side(rows(4, 400), &[("unknown_order", rows(1, 49))], 1), rows(0, 0), "a row whose sum nobody can read"),
+            (side(rows(4, 400), &[("unknown_order", rows(1, 51))], 1), rows(0, -1), "less than what can be read"),
             (side(rows(4, 400), &[], 1), rows(0, 0), "a row that may be it"),
             (side(rows(5, 450), &[], 1), rows(2, 100), "two, and one may be it"),
             (side(rows(3, 350), &[], 1), rows(0, 0), "one that is not it"),
@@ -167,6 +188,14 @@ mod tests {
             assert_eq!(side.unexplained(), Some(left), "{why}");
             assert_eq!(side.is_explained(), left.is_nothing(), "{why}");
         }
+        let partly = |declared| Side {
+            not_taken: Decimal::new(1200, 2),
+            ..side(declared, &[("amount_differs", rows(1, 8))], 0)
+        };
+        let found = [rows(4, 358), rows(4, 370), rows(4, 369)].map(|declared| partly(declared).unexplained().unwrap());
+        assert_eq!(found, [rows(0, 0), rows(0, 0), rows(0, 11)], "what was taken, what was asked, something else");
+        assert_eq!(partly(rows(4, 370)).declared_not_taken(), Some(rows(0, 12)));
+        assert_eq!(partly(rows(4, 358)).declared_not_taken(), None);
         assert!(Side { declared: None, ..side(rows(9, 9), &[], 0) }.is_explained(), "what is not kept is not judged");
     }
 }

@@ -86,8 +86,8 @@ fn explain(file: &mut DayFile, outcome: &Outcome, rows: Rows) {
             file.refunds.undecided += rows.count;
             return;
         }
-        // The code is not in the table: it may be one of success.
-        ("result", "") => {
+        // The code is not in the table, or the bank does not know yet: it may count them among those that have not failed.
+        ("result", "" | "unknown") => {
             file.payments.undecided += rows.count;
             return;
         }

@@ -105,6 +105,7 @@ pub async fn files(tx: &mut PgConnection, scope: &Scope) -> sqlx::Result<Vec<Day
                     ("settled by it", figures(row, "settled_count", "settled_total")),
                     ("confirmed by it", figures(row, "confirmed_count", "confirmed_total")),
                 ],
+                not_taken: row.get("not_taken"),
                 ..Side::default()
             },
             refunds: Side {

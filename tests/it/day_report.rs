@@ -58,7 +58,7 @@ fn figures(account: &DayAccount) -> Vec<String> {
     line("reported and reversed".into(), account.reported.reversed);
     for file in &account.files {
         for (what, side) in [("paid", &file.payments), ("refunded", &file.refunds)] {
-            let Side { declared, held, explained, undecided: _ } = side;
+            let Side { declared, held, explained, undecided: _, not_taken: _ } = side;
             line(format!("file {} {what}", file.result_file_id), declared.unwrap_or_default());
             held.iter().for_each(|(what, rows)| line((*what).into(), *rows));
             line("difference".into(), side.difference().unwrap_or_default());

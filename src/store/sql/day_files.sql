@@ -11,7 +11,8 @@ WITH files AS (
 SELECT f.result_file_id, f.file_name, f.bank_code, f.rows, f.covers_from, f.covers_to, f.declared_rows,
        f.paid_count, f.paid_total, f.refund_count, f.refund_total,
        s.count AS settled_count, s.total AS settled_total, c.count AS confirmed_count, c.total AS confirmed_total,
-       b.count AS refunded_count, b.total AS refunded_total, r.count AS reversed_count, r.total AS reversed_total
+       b.count AS refunded_count, b.total AS refunded_total, r.count AS reversed_count, r.total AS reversed_total,
+       p.not_taken
 FROM files f
 -- An order is one line, whatever it pays.
 CROSS JOIN LATERAL (SELECT count(DISTINCT s.line_no), COALESCE(sum(s.amount), 0) AS total
@@ -21,4 +22,6 @@ CROSS JOIN LATERAL (SELECT count(*), COALESCE(sum(b.amount), 0) AS total FROM re
 CROSS JOIN LATERAL (SELECT count(DISTINCT r.line_no), COALESCE(sum(s.amount), 0) AS total
                     FROM reversals r JOIN settlements s USING (order_no, payer_id, item)
                     WHERE r.result_file_id = f.result_file_id) r
+CROSS JOIN LATERAL (SELECT COALESCE(sum(d.amount_ours - d.amount_theirs), 0) AS not_taken FROM discrepancies d
+                    WHERE d.result_file_id = f.result_file_id AND d.kind = 'amount_differs' AND d.amount_theirs < d.amount_ours) p
 ORDER BY f.result_file_id
