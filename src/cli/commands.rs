@@ -8,8 +8,8 @@ use tokio::io::BufReader;
 use super::{Failure, print};
 use crate::contract::inbound::MESSAGES;
 use crate::crypt::hex;
-use crate::gateway::Answers;
 use crate::gateway::result::FileEnds;
+use crate::gateway::{Answers, Beside};
 use crate::stages::intake::Taken;
 use crate::stages::reconcile::{self as stage, Outcome};
 use crate::stages::{Context, absence};
@@ -215,7 +215,15 @@ struct ReconcileReport {
     events_published: usize,
 }
 
-pub async fn reconcile(ctx: Context, path: &Path, whose: Whose<'_>, json: bool) -> Result<(), Failure> {
+/// A result file that a person gives, and whom it came from.
+pub(super) struct Given<'c> {
+    pub from: &'c dyn Answers,
+    pub name: String,
+    pub bytes: std::fs::File,
+    pub beside: Vec<Beside>,
+}
+
+pub(super) fn given<'c>(ctx: &'c Context, path: &Path, whose: Whose<'_>) -> Result<Given<'c>, Failure> {
     let unreadable = |error: std::io::Error| Failure::Usage(format!("cannot read {}: {error}", path.display()));
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > ctx.settings.results.file_max_bytes {
@@ -223,9 +231,13 @@ pub async fn reconcile(ctx: Context, path: &Path, whose: Whose<'_>, json: bool) 
     }
     let mut bytes = std::fs::File::open(path).map_err(unreadable)?;
     let ends = FileEnds::of(&mut bytes).map_err(unreadable)?;
-    let from = sender_of(&ctx, whose, path, &ends)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = companions::beside(path).map_err(unreadable)?;
+    let from = sender_of(ctx, whose, path, &ends)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Given { from, name, bytes, beside: companions::beside(path).map_err(unreadable)? })
+}
+
+pub async fn reconcile(ctx: Context, path: &Path, whose: Whose<'_>, json: bool) -> Result<(), Failure> {
+    let Given { from, name, bytes, beside } = given(&ctx, path, whose)?;
     let outcome = stage::reconcile_with(&ctx, from, &name, bytes, &beside).await?;
     if let Outcome::Applied(_) | Outcome::Repeated(_) = outcome {
         // What the file lacks says something, too; who died before it was looked for, gives the file again.

@@ -2,7 +2,7 @@
 
 mod bulk;
 mod decide;
-mod sheet;
+pub(super) mod sheet;
 mod show;
 
 use std::path::PathBuf;

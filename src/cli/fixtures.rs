@@ -15,6 +15,9 @@ pub enum FixturesCommand {
     Check {
         /// Holds <gateway>/<case>/
         folder: PathBuf,
+        /// Look at each file before it is applied, and compare what is done with what the preview has said, and account for its days
+        #[arg(long)]
+        preview: bool,
     },
     /// Write what comes of every case as its expected.json, for a person to read the difference
     Write {
@@ -65,7 +68,8 @@ fn name(outcome: &Outcome) -> &'static str {
 
 pub async fn fixtures(command: FixturesCommand, premises: Premises, json: bool) -> Result<(), Failure> {
     let (folder, wish) = match command {
-        FixturesCommand::Check { folder } => (folder, Wish::Check),
+        FixturesCommand::Check { folder, preview: true } => (folder, Wish::Foresee),
+        FixturesCommand::Check { folder, preview: false } => (folder, Wish::Check),
         FixturesCommand::Write { folder } => (folder, Wish::Write),
     };
     let told = |report: &Report| {

@@ -1,7 +1,7 @@
 //! What people type. Each file is a group of commands: it asks, shows progress and prints; rules are elsewhere.
 //!
 //! Documents go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
-//! 3 input refused, 4 the run waits for a person, 5 the run is cancelled.
+//! 3 input refused, 4 the run waits for a person, 5 the run is cancelled, 6 an account has a difference that nothing explains.
 
 mod account;
 mod by;
@@ -18,6 +18,8 @@ mod plan;
 mod print;
 mod publish;
 mod rebuild;
+mod reconcile;
+mod report;
 mod runs;
 mod schedule;
 mod serve;
@@ -83,16 +85,8 @@ enum Command {
     /// When schedules fire
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
-    /// Apply a result file of a bank, or a bill of a gateway
-    Reconcile {
-        file: PathBuf,
-        /// Which bank it is from [default: the one its header names]
-        #[arg(long, value_name = "BANK_CODE")]
-        bank: Option<String>,
-        /// Which gateway it is from [default: told by its name and content]
-        #[arg(long, conflicts_with = "bank", value_parser = ["alipay", "wechat_pay", "unionpay"])]
-        gateway: Option<String>,
-    },
+    /// Apply a result file of a bank or gateway, or show what it would do
+    Reconcile(reconcile::ReconcileArgs),
     /// Where our book and the gateways' disagree: look, decide, reopen
     #[command(subcommand)]
     Discrepancies(discrepancies::Discrepancies),
@@ -110,6 +104,9 @@ enum Command {
     Year(YearCommand),
     /// The books as they stand, and whether they add up
     Account,
+    /// Accounts of a day
+    #[command(subcommand)]
+    Report(report::Report),
     /// Take the whole message log of another database into the empty one of the settings; publishes nothing
     Rebuild {
         /// That database; it is only read. Leave the password to PGPASSWORD
@@ -150,6 +147,9 @@ pub enum Failure {
     /// The run is cancelled, and so is its slot; that has been printed.
     #[error("cancelled")]
     Cancelled,
+    /// The account has a difference that nothing explains; it has been printed.
+    #[error("not explained")]
+    Unexplained,
     /// The work was done and the result is bad; it has been printed.
     #[error("failed")]
     Bad,
@@ -166,12 +166,13 @@ impl Failure {
             Failure::Refused => 3,
             Failure::Held => 4,
             Failure::Cancelled => 5,
+            Failure::Unexplained => 6,
             Failure::App(_) | Failure::Stage(_) | Failure::Fixtures(_) | Failure::Bad | Failure::Other(_) => 1,
         }
     }
 
     fn is_said(&self) -> bool {
-        matches!(self, Failure::Refused | Failure::Held | Failure::Cancelled | Failure::Bad)
+        matches!(self, Failure::Refused | Failure::Held | Failure::Cancelled | Failure::Unexplained | Failure::Bad)
     }
 }
 
@@ -224,10 +225,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Run(args) => with_app(settings, async |ctx| runs::runs(ctx, args, json).await).await,
         Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
-        Command::Reconcile { file, bank, gateway } => {
-            let whose = commands::Whose { gateway: gateway.as_deref(), bank: bank.as_deref() };
-            with_app(settings, async |ctx| commands::reconcile(ctx, &file, whose, json).await).await
-        }
+        Command::Reconcile(args) => with_app(settings, async |ctx| reconcile::reconcile(ctx, args, json).await).await,
         Command::Discrepancies(what) => {
             with_app(settings, async |ctx| discrepancies::discrepancies(ctx, what, json).await).await
         }
@@ -237,6 +235,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Hold(what) => with_app(settings, async |ctx| hold::hold(ctx, what, json).await).await,
         Command::Year(what) => with_app(settings, async |ctx| year::year(ctx, what, json).await).await,
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
+        Command::Report(what) => with_app(settings, async |ctx| report::report(ctx, what, json).await).await,
         Command::Config => {
             if json {
                 print::document(&settings.in_force);

@@ -5,14 +5,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::clock::SHANGHAI;
+use crate::domain::rows::Rows;
 
 /// One JSON document on stdout.
 pub fn document(value: &impl Serialize) {
     let text = serde_json::to_string_pretty(value).expect("documents are plain JSON");
     // A reader that has gone away is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line for people. A reader that has gone away, as `head` does, is no reason to fail.
+pub fn line(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
@@ -35,6 +42,29 @@ pub fn grouped_yuan(sum: crate::domain::money::Money) -> String {
     let (yuan, decimals) = text.split_once('.').unwrap_or((&text, "00"));
     format!("{}.{decimals}", grouped(yuan.parse().unwrap_or(0)))
 }
+
+/// `-1234567.8` → `-1,234,567.80`
+fn grouped_sum(sum: Decimal) -> String {
+    let text = format!("{:.2}", sum.abs());
+    let (yuan, decimals) = text.split_once('.').unwrap_or((&text, "00"));
+    let sign = if sum.is_sign_negative() && !sum.is_zero() { "-" } else { "" };
+    format!("{sign}{}.{decimals}", grouped(yuan.parse().unwrap_or(0)))
+}
+
+/// The first line of a block of figures.
+pub fn figures_head(title: &str, what: &str) -> String {
+    format!("{}{what:>12}{:>20}", padded(title, FIGURES_AT), "yuan")
+}
+
+/// A count and a sum under their head; what is said behind them may be of any length.
+pub fn figures(label: &str, rows: Rows, behind: &str) -> String {
+    let label = padded(&format!("  {label}"), FIGURES_AT);
+    let line = format!("{label}{:>12}{:>20}  {behind}", grouped(rows.count), grouped_sum(rows.total));
+    line.trim_end().to_owned()
+}
+
+/// Where the figures of a block begin.
+const FIGURES_AT: usize = 36;
 
 /// Columns of a table are not cut below this.
 const COLUMN_MIN: usize = 8;

@@ -14,6 +14,8 @@
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`resolve`] | a discrepancy | what a person decides on it: payments, failures, reversals |
 //! | [`absence`] | time, when days are covered, due or over | what silence says: failures, discrepancies |
+//! | [`reconcile::preview`] | a result file | nothing: it shows what the file would do |
+//! | [`day_account`] | a gateway and a day | nothing: it shows whether their sums and ours agree |
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
@@ -37,6 +39,7 @@ pub mod absence;
 pub mod aside;
 mod bill;
 pub mod cancel;
+pub mod day_account;
 pub mod decider;
 pub mod deliver;
 pub mod fire;

@@ -16,15 +16,17 @@ use super::staging::{Staged, Way};
 use super::{Context, StageError, bill, crash_point, staging, telling};
 use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
 use crate::crypt::hex;
-use crate::gateway::companion::Said;
-use crate::gateway::{Answers, Beside, Covers, Refused, RefusedKind, ResultHead};
+use crate::gateway::{Answers, Beside, Covers, Refused};
 use crate::store::result_files::{self, ResultFile};
-use crate::store::{absences, attempts, bill_news, bills, gates, outbox, request_files, results, runs};
+use crate::store::{absences, attempts, bill_news, bills, file_rows, gates, outbox, request_files, results, runs};
 
 mod keeping;
+pub mod preview;
+mod reading;
 
+use keeping::keep;
 pub use keeping::kept;
-use keeping::{copying, keep};
+use reading::{read, take};
 
 /// Payers whose planned deductions are looked at in one statement.
 const PAYERS_MAX: i64 = 5_000;
@@ -70,19 +72,10 @@ pub async fn reconcile_with(
     ctx: &Context,
     from: &dyn Answers,
     file_name: &str,
-    mut source: impl Read + Send,
+    source: impl Read + Send,
     beside: &[Beside],
 ) -> Result<Outcome, StageError> {
-    let mut spool = Spool::of(&ctx.settings.spool_folder(), &mut source).map_err(copying)?;
-    let said = Said::of(beside, file_name, spool.bytes().map_err(copying)?);
-    let mut said =
-        said.map_err(|error| StageError::later("comparing a result file with what lies beside it", error))?;
-    if let Some(sha1) = said.sha1.filter(|_| !from.compares_sha1())
-        && spool.sha1().map_err(copying)? != sha1
-    {
-        said.fault = Some(".sha1: not the hash of the file".to_owned());
-    }
-    spool.bytes().map_err(copying)?;
+    let (mut spool, said) = take(ctx, from, file_name, source, beside)?;
     let file = keep(ctx, from, file_name, &mut spool, &said).await?;
     crash_point("reconcile: kept");
     // A file that was refused is read again: the layout or the code table may have been mended.
@@ -153,33 +146,19 @@ async fn resume_file(ctx: &Context, result_file_id: i64) -> Result<Outcome, Stag
 }
 
 async fn apply(ctx: &Context, from: &dyn Answers, file: ResultFile, spool: Spool) -> Result<Outcome, StageError> {
-    if let Some(fault) = &file.companion_fault {
-        return refuse(ctx, &file, &beside_the_file(fault.clone())).await;
-    }
     let mut connection = ctx.pool.acquire().await?;
-    // Nothing of it counts before all of it is read.
-    let sha1 = file.companion_sha1.as_deref().and_then(|sha1| sha1.try_into().ok());
-    let read = staging::stage(ctx, &mut connection, from, &file.file_name, sha1, spool).await?;
-    let refused = match &read {
-        Ok(staged) if file.companion_rows.is_some_and(|rows| rows as u64 != staged.head.count) => {
-            Some(beside_the_file(format!(".ok: other than the {} rows of the file", staged.head.count)))
+    let outcome = match read(ctx, &mut connection, from, &file, spool).await? {
+        Ok(staged) => {
+            file_rows::declare(&mut connection, file.result_file_id, &staged.declared()).await?;
+            book(ctx, &mut connection, file, &staged).await
         }
-        Ok(staged) => falls_short(&mut connection, from, &staged.head).await?,
-        Err(refused) => Some(refused.clone()),
-    };
-    let outcome = match (read, refused) {
-        (Ok(staged), None) => book(ctx, &mut connection, file, &staged).await,
-        (Ok(_), Some(refused)) | (Err(refused), _) => refuse(ctx, &file, &refused).await,
+        Err(refused) => refuse(ctx, &file, &refused).await,
     };
     // Where something went wrong, whoever stages next on this connection clears them away.
     if outcome.is_ok() {
         staging::end(connection).await?;
     }
     outcome
-}
-
-fn beside_the_file(reason: String) -> Refused {
-    Refused { kind: RefusedKind::TotalsDiffer, line: 1, column: None, reason }
 }
 
 /// Books what is staged, range by range.
@@ -253,6 +232,7 @@ async fn book_range(
         }
     };
     let mut events = note_handed_over(tx, &run_ids, file, now).await?;
+    file_rows::count(tx, file).await?;
     let booked = match way {
         Way::Results => results::book(tx, file, through, now).await?,
         Way::Bill => bill::book(ctx, tx, file, through, now).await?,
@@ -279,24 +259,6 @@ async fn book_range(
     };
     outbox::append(tx, &ctx.settings.events.source, now, &events).await?;
     Ok(file)
-}
-
-/// Where a result file answers one request file in full, it is that of a file that was sealed, with a row for each order.
-async fn falls_short(
-    connection: &mut PgConnection,
-    from: &dyn Answers,
-    head: &ResultHead,
-) -> Result<Option<Refused>, StageError> {
-    let Some(name) = head.request_file_name.as_deref().filter(|_| from.answers_in_full()) else { return Ok(None) };
-    let sealed = request_files::items_sealed(connection, from.gateway(), name).await?;
-    let (kind, reason) = match sealed {
-        None => (RefusedKind::WrongFile, "no request file of this batch was ever sealed".to_owned()),
-        Some(items) if items as u64 == head.count => return Ok(None),
-        Some(items) => {
-            (RefusedKind::TotalsDiffer, format!("{} rows for the {items} orders of the request file", head.count))
-        }
-    };
-    Ok(Some(Refused { kind, line: 1, column: None, reason }))
 }
 
 /// The bank answers orders of a file whose hand-over was interrupted, or that somebody carried: so it has the file, and

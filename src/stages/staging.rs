@@ -4,17 +4,21 @@
 use std::io;
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 use tokio::sync::mpsc;
 
 use super::spool::Spool;
 use super::{Context, StageError};
-use crate::domain::outcome::CodeTable;
+use crate::domain::money::Money;
+use crate::domain::outcome::{CodeTable, OutcomeClass};
+use crate::domain::rows::Rows;
 use crate::gateway::{
     Answers, Covers, Direction, ReadError, RefundState, Refused, ResultHead, ResultRow, ResultSource,
 };
 use crate::store::bills;
+use crate::store::file_rows::Declared;
 use crate::store::staging::{self, Line, Says};
 
 /// Bytes of rows that are sent at once, and how many such pieces may wait.
@@ -27,6 +31,27 @@ pub struct Staged {
     pub head: ResultHead,
     /// The number of its last row's line; 0 if it has none.
     pub last_line: i64,
+    /// What its rows come to, for formats that do not declare it.
+    paid: Tally,
+    refunds: Tally,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    count: u64,
+    fen: i128,
+}
+
+impl Tally {
+    fn add(&mut self, amount: Money) {
+        self.count += 1;
+        self.fen += amount.fen();
+    }
+
+    fn rows(self, count: Option<u64>, total: Option<Money>) -> Rows {
+        let total = total.map_or(self.fen, |total| total.fen());
+        Rows { count: count.unwrap_or(self.count) as i64, total: Decimal::from_i128_with_scale(total, 2) }
+    }
 }
 
 /// How a file's lines are booked: as answers to our request files, or as what a gateway has done on its own account.
@@ -41,6 +66,21 @@ impl Staged {
         match self.head.covers {
             Covers::Results => Way::Results,
             Covers::Payments { .. } | Covers::Nothing => Way::Bill,
+        }
+    }
+
+    /// What the file says of itself, beside which a day's account sets the book.
+    pub fn declared(&self) -> Declared {
+        let Staged { head, paid, refunds, .. } = self;
+        Declared {
+            business_date: head.business_date,
+            covers: match head.covers {
+                Covers::Payments { from, to } => Some((from, to)),
+                Covers::Results | Covers::Nothing => None,
+            },
+            rows: head.count as i64,
+            paid: paid.rows(head.success_count, head.success_total),
+            refunds: refunds.rows(head.refund_count, head.refund_total),
         }
     }
 }
@@ -101,11 +141,17 @@ fn read(
 ) -> Result<Staged, ReadError> {
     let codes = from.codes();
     let (mut piece, mut last_line, mut gone) = (Vec::with_capacity(PIECE_BYTES + 4096), 0, false);
+    let (mut paid, mut refunds) = (Tally::default(), Tally::default());
     let mut source = ResultSource { name, bytes: spool.bytes().map_err(ReadError::Disk)?, sha1 };
     let head = from.read(&mut source, &mut |row| {
         // Where nobody takes them any more, the database has said why.
         if gone {
             return;
+        }
+        match &row {
+            ResultRow::Read { amount, code, .. } if is_success(codes, code) => paid.add(*amount),
+            ResultRow::Refund { amount, .. } => refunds.add(*amount),
+            ResultRow::Read { .. } | ResultRow::Movement { .. } | ResultRow::Unparsable { .. } => {}
         }
         last_line = put(&row, codes, &mut piece);
         if piece.len() >= PIECE_BYTES {
@@ -116,7 +162,11 @@ fn read(
     if !piece.is_empty() && !gone && pieces.blocking_send(piece).is_err() {
         return Err(ReadError::Disk(io::ErrorKind::BrokenPipe.into()));
     }
-    Ok(Staged { head, last_line: last_line as i64 })
+    Ok(Staged { head, last_line: last_line as i64, paid, refunds })
+}
+
+fn is_success(codes: &CodeTable, code: &str) -> bool {
+    codes.meaning(code).is_some_and(|meaning| meaning.class == OutcomeClass::Success)
 }
 
 /// Writes a row for the staging table; returns its line number.

@@ -99,6 +99,12 @@ pub async fn get(connection: &mut PgConnection, result_file_id: i64) -> sqlx::Re
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(result_file_id).fetch_one(connection).await
 }
 
+/// The file that has these bytes.
+pub async fn find(connection: &mut PgConnection, gateway: &str, sha256: &[u8]) -> sqlx::Result<Option<ResultFile>> {
+    let sql = format!("SELECT {COLUMNS} FROM result_files WHERE gateway = $1 AND sha256 = $2");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(gateway).bind(sha256).fetch_optional(connection).await
+}
+
 /// Files that were kept but not yet applied or refused: a worker died in between.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
@@ -153,20 +159,41 @@ pub async fn set_refused(
 
 /// A known name that comes with other bytes is told to a person; it says nothing about the rows.
 pub async fn flag_reused_name(tx: &mut PgConnection, file: &ResultFile, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let Some(earlier) = same_name(tx, file).await? else { return Ok(false) };
+    sqlx::query(
         "INSERT INTO discrepancies (kind, gateway, bank_code, result_file_id, detail, opened_at)
-         SELECT 'name_reused', $2, $3, $1, 'the name was used by result file ' || min(result_file_id), $4
-         FROM result_files WHERE gateway = $2 AND bank_code = $3 AND file_name = $5 AND result_file_id <> $1 AND state <> 'refused'
-         HAVING count(*) > 0",
+         VALUES ('name_reused', $2, $3, $1, 'the name was used by result file ' || $5, $4)",
     )
     .bind(file.result_file_id)
     .bind(&file.gateway)
     .bind(&file.bank_code)
     .bind(now)
-    .bind(&file.file_name)
+    .bind(earlier)
     .execute(tx)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(true)
+}
+
+/// The first other file that came under the name of this one and was not refused.
+pub async fn same_name(connection: &mut PgConnection, file: &ResultFile) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT min(result_file_id) FROM result_files
+         WHERE gateway = $2 AND bank_code = $3 AND file_name = $4 AND result_file_id <> $1 AND state <> 'refused'",
+    )
+    .bind(file.result_file_id)
+    .bind(&file.gateway)
+    .bind(&file.bank_code)
+    .bind(&file.file_name)
+    .fetch_one(connection)
+    .await
+}
+
+/// Where a file came under a name that was used: by which one, in words.
+pub async fn name_used_by(connection: &mut PgConnection, result_file_id: i64) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT detail FROM discrepancies WHERE result_file_id = $1 AND kind = 'name_reused'")
+        .bind(result_file_id)
+        .fetch_optional(connection)
+        .await
 }
 
 /// The lines of a range are booked, and the file is not at its end.

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use crate::preview;
 use crate::support::*;
 use crate::wechat_bill::*;
 
@@ -50,6 +51,9 @@ async fn check(name: &str, more: &[Value], settings: &[(&str, &str)], bills: &[&
             assert_ne!(outcome.as_str(), "refused", "{name}: {:?}", outcome.file().refused_reason);
         }
         assert_eq!(bill_book(&place, told).await, words(expected), "{name}, ranges of {range_max}");
+        let (place, _) = self::place(more, &[settings, &[(RANGE, range_max)]].concat()).await;
+        let named = (1..).zip(bills).map(|(number, rows)| (format!("{number}-{}", name_of(11)), bill(rows)));
+        preview::bills_as_foreseen(&place, &named.collect::<Vec<_>>()).await;
     }
 }
 

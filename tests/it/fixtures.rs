@@ -61,6 +61,20 @@ async fn every_case_comes_out_as_expected() {
     assert!(reports.len() >= 60, "{} cases", reports.len());
 }
 
+/// What a preview says is what applying the file does, in every case: to the row and the fen. And whatever the format, the
+/// account of its day has no difference that nothing explains.
+#[tokio::test]
+async fn every_file_of_every_case_does_what_its_preview_has_said_and_is_accounted_for() {
+    let reports = run(&folder(), Wish::Foresee).await.unwrap();
+    let wrong: Vec<String> = reports
+        .iter()
+        .filter(|report| !report.is_good())
+        .map(|report| format!("{}: {:#?}", report.case, report.outcome))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), reports.len(), wrong.join("\n"));
+    assert!(reports.len() >= 60, "{} cases", reports.len());
+}
+
 #[tokio::test]
 async fn a_case_whose_expectation_is_wrong_differs_and_all_of_it_is_told() {
     let copy = copies("bank/standard-paid-and-failed", &["bank/right", "bank/wrong", "bank/anew"]);

@@ -257,7 +257,7 @@ async fn planned(
 }
 
 /// Everything in the database: rows of every table, and where every sequence stands.
-async fn everything(place: &Place) -> Vec<String> {
+pub async fn everything(place: &Place) -> Vec<String> {
     let tables = place
         .texts("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_sqlx%' ORDER BY 1")
         .await;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pikou::stages::reconcile::Outcome;
 
+use crate::preview;
 use crate::support::*;
 
 const AMOUNTS: [&str; 2] = ["1500.00", "2000.00"];
@@ -109,7 +110,7 @@ async fn check(name: &str, files: &[&[Row]], expected: &str) {
     for range_max in [50_000, 1] {
         let (place, told) = sent(range_max).await;
         for (number, rows) in (1..).zip(files) {
-            let outcome = place.reconcile(&format!("R{number}.txt"), &file(rows)).await;
+            let outcome = preview::reconcile_as_foreseen(&place, &format!("R{number}.txt"), &file(rows)).await;
             assert!(matches!(outcome, Outcome::Applied(_)), "{name}: file {number} is {}", outcome.as_str());
         }
         let (book, expected) = (book(&place, told).await, words(expected));

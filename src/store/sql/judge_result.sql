@@ -4,7 +4,7 @@
 -- `doubt` marks the one line of an order by which its open attempt becomes unknown.
 CREATE TEMP TABLE judged ON COMMIT DROP AS
 WITH lines AS (
-    SELECT l.line_no, l.order_no, l.amount, l.code, l.class, l.gateway_txn_no, to_timestamp(l.settled_epoch) AS settled_at, l.fault,
+    SELECT l.line_no, l.what, l.order_no, l.order_no AS their_order_no, l.amount, l.code, l.class, l.gateway_txn_no, to_timestamp(l.settled_epoch) AS settled_at, l.fault,
            COALESCE(r.nth, 1) AS nth, COALESCE(r.copy, 1) AS copy,
            CASE WHEN r.line_no IS NULL THEN l.gateway_txn_no ELSE r.first_txn_no END AS first_txn_no,
            COALESCE(r.conflicting, false) AS conflicting, COALESCE(r.txn_shared, false) AS txn_shared
