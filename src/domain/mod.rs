@@ -22,4 +22,5 @@ pub mod order;
 pub mod outcome;
 pub mod period;
 pub mod threshold;
+pub mod undoing;
 pub mod waiting;

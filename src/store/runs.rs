@@ -299,6 +299,33 @@ pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc
     .await
 }
 
+/// Takes a run back whose results are undone: it is settling as long as any other result of it stands, else only sent.
+/// Returns it, and whether it was closed; none where it is handed over still, or was never answered.
+pub async fn reopen(tx: &mut PgConnection, run_id: i64) -> sqlx::Result<Option<(Run, bool)>> {
+    let closed_at: Option<Option<DateTime<Utc>>> =
+        sqlx::query_scalar("SELECT closed_at FROM runs WHERE run_id = $1 AND state IN ('settling', 'closed')")
+            .bind(run_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some(closed_at) = closed_at else { return Ok(None) };
+    let run = sqlx::query_as(
+        "UPDATE runs r SET closed_at = NULL, sequence = sequence + (state = 'closed')::int,
+                state = CASE WHEN EXISTS (
+                    SELECT FROM attempts a
+                    WHERE a.run_id = r.run_id AND a.order_no >= $2 AND a.order_no < $3
+                      AND (a.state IN ('failed', 'unknown', 'reversed')
+                           OR EXISTS (SELECT FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id)))
+                THEN 'settling' ELSE 'sent' END
+         WHERE run_id = $1 RETURNING *",
+    )
+    .bind(run_id)
+    .bind(order_prefix(run_id))
+    .bind(order_prefix(run_id + 1))
+    .fetch_one(tx)
+    .await?;
+    Ok(Some((run, closed_at.is_some())))
+}
+
 /// Runs that a bank has begun to answer and that are not closed.
 pub async fn settling(tx: &mut PgConnection, gateway: &str, bank_code: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
