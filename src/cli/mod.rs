@@ -21,6 +21,7 @@ mod rebuild;
 mod runs;
 mod schedule;
 mod serve;
+mod undo;
 mod year;
 
 use std::future::Future;
@@ -83,9 +84,13 @@ enum Command {
     /// When schedules fire
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
-    /// Apply a result file of a bank, or a bill of a gateway
+    /// Apply a result file of a bank, or a bill of a gateway; or put an applied one back
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Reconcile {
-        file: PathBuf,
+        #[command(subcommand)]
+        what: Option<undo::ReconcileCommand>,
+        #[arg(required = true)]
+        file: Option<PathBuf>,
         /// Which bank it is from [default: the one its header names]
         #[arg(long, value_name = "BANK_CODE")]
         bank: Option<String>,
@@ -224,7 +229,11 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Run(args) => with_app(settings, async |ctx| runs::runs(ctx, args, json).await).await,
         Command::Schedule(what) => with_app(settings, async |ctx| schedule::schedule(ctx, &what, json).await).await,
-        Command::Reconcile { file, bank, gateway } => {
+        Command::Reconcile { what: Some(undo::ReconcileCommand::Undo(args)), .. } => {
+            with_app(settings, async |ctx| undo::undo(ctx, &args, json).await).await
+        }
+        Command::Reconcile { what: None, file, bank, gateway } => {
+            let file = file.unwrap_or_default();
             let whose = commands::Whose { gateway: gateway.as_deref(), bank: bank.as_deref() };
             with_app(settings, async |ctx| commands::reconcile(ctx, &file, whose, json).await).await
         }

@@ -107,6 +107,11 @@ async fn cover_another_day(
     staging::end(connection).await?;
     let Ok(Covers::Payments { from, to }) = read.map(|staged| staged.head.covers) else { return Ok(()) };
     let mut tx = ctx.begin().await?;
+    gates::own(&mut tx).await?;
+    // It may have been undone meanwhile.
+    if result_files::lock(&mut tx, file.result_file_id).await?.state != "applied" {
+        return Ok(());
+    }
     let events = cover(&mut tx, file, from, to, ctx.clock.now()).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, ctx.clock.now(), &events).await?;
     Ok(tx.commit().await?)

@@ -52,6 +52,7 @@ mod skips;
 mod story;
 mod support;
 mod topology;
+mod undo;
 mod unionpay;
 mod unionpay_results;
 mod upgrade;

@@ -226,9 +226,8 @@ impl Story<'_> {
     async fn tell_runs(&self, tx: &mut PgConnection, run_ids: &[i64]) -> Result<(), StageError> {
         let (mut events, cause) = (Vec::new(), self.cause());
         for run_id in run_ids {
-            let Some((mut run, was_closed)) = runs::reopen(tx, *run_id).await? else { continue };
             let files = runs::files(tx, *run_id).await?;
-            if was_closed {
+            if let Some(mut run) = runs::reopen(tx, *run_id).await? {
                 // Of what comes between sent and closed nobody is told.
                 run.state = "sent".to_owned();
                 events.push(telling::run_changed(EventType::RunSent, &run, files, &cause, self.now));
