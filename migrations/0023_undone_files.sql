@@ -77,6 +77,19 @@ END $$;
 CREATE TRIGGER of_this_undo AFTER INSERT ON undone_rows REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION undone_rows_are_of_this_undo();
 
+CREATE TABLE undone_orders (
+    order_no        text COLLATE "C" NOT NULL,
+    payer_id        text COLLATE "C" NOT NULL,
+    undo_id         bigint NOT NULL REFERENCES result_file_undos,
+    sequence_before bigint NOT NULL,
+    sequence_after  bigint NOT NULL CHECK (sequence_after > sequence_before),
+    PRIMARY KEY (order_no, payer_id, undo_id)
+);
+COMMENT ON TABLE undone_orders IS 'Of orders about which an undone file had said something: the events between the two were told of the file and of its undo, so that what was said before may be undone, too';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON undone_orders FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER of_this_undo AFTER INSERT ON undone_orders REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION undone_rows_are_of_this_undo();
+
 -- A row leaves the book in the undo of its file, and only if the very same row is kept.
 CREATE FUNCTION goes_only_undone() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

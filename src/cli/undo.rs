@@ -49,8 +49,10 @@ pub async fn undo(ctx: Context, args: &UndoArgs, json: bool) -> Result<(), Failu
     let events_published = before + commands::publish(&ctx).await;
     if json {
         let outcome = if undo_id.is_some() { "undone" } else { "repeated" };
-        print::document(&json!({"result_file_id": result_file_id, "file_name": file_name, "outcome": outcome, "undo_id": undo_id,
-            "events_published": events_published}));
+        print::document(
+            &json!({"result_file_id": result_file_id, "file_name": file_name, "outcome": outcome, "undo_id": undo_id,
+            "events_published": events_published}),
+        );
     } else if undo_id.is_some() {
         println!("{file_name}: undone; the book is as it was before it, and its bytes may be applied again");
     } else {
@@ -96,7 +98,9 @@ fn refused(file: &str, no: &NotUndone, json: bool) -> Result<(), Failure> {
         let list = resting.iter().map(|one| {
             json!({"kind": one.rest.as_str(), "sentence": one.rest.sentence(), "count": one.count, "about": one.about})
         });
-        print::document(&json!({"refused": no.code(), "reason": no.to_string(), "file": file, "resting": list.collect::<Vec<_>>()}));
+        print::document(
+            &json!({"refused": no.code(), "reason": no.to_string(), "file": file, "resting": list.collect::<Vec<_>>()}),
+        );
         return Err(Failure::Refused);
     }
     eprintln!("pikou: refused as {}: {no}; nothing happened", no.code());

@@ -59,11 +59,7 @@ pub struct Released {
 }
 
 /// Amounts behind one, in the order of payer, type and year, at most so many.
-pub async fn released(
-    tx: &mut PgConnection,
-    behind: (&str, &str, i16),
-    limit: i64,
-) -> sqlx::Result<Vec<Released>> {
+pub async fn released(tx: &mut PgConnection, behind: (&str, &str, i16), limit: i64) -> sqlx::Result<Vec<Released>> {
     sqlx::query_as(
         "SELECT payer_id, insurance_type, valid_year, amount, channel, sequence FROM releasing
          WHERE (payer_id, insurance_type, valid_year) > ($1, $2, $3)
@@ -79,7 +75,9 @@ pub async fn released(
 
 /// Discrepancies of the file that are gone, behind a number, at most so many; each with the sequence of that event.
 pub async fn gone(tx: &mut PgConnection, undo_id: i64, behind: i64, limit: i64) -> sqlx::Result<Vec<Explained>> {
-    let columns = EXPLAINED.replace("d.sequence", "d.sequence + 1 AS sequence").replace("d.evidence", "'result_file_undo:' || $1 AS evidence");
+    let columns = EXPLAINED
+        .replace("d.sequence", "d.sequence + 1 AS sequence")
+        .replace("d.evidence", "'result_file_undo:' || $1 AS evidence");
     let sql = format!(
         "SELECT {columns}
          FROM undone_rows u CROSS JOIN LATERAL jsonb_populate_record(NULL::discrepancies, u.row) d

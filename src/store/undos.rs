@@ -68,7 +68,15 @@ pub async fn move_rows(tx: &mut PgConnection, undo_id: i64, result_file_id: i64)
         );
         sqlx::query(AssertSqlSafe(sql)).bind(undo_id).execute(&mut *tx).await?;
     }
-    Ok(())
+    sqlx::query(
+        "INSERT INTO undone_orders (order_no, payer_id, undo_id, sequence_before, sequence_after)
+         SELECT DISTINCT order_no, payer_id, $1, order_sequence_before, order_sequence_after FROM undoing
+         WHERE order_sequence_after > order_sequence_before",
+    )
+    .bind(undo_id)
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 /// Attempts, orders, declarations, counts of failed runs: as before the file, with the sequences of the events that say so.
@@ -91,13 +99,19 @@ pub async fn put_back(tx: &mut PgConnection) -> sqlx::Result<()> {
                WHERE settled_here AND settled_amount_sequence IS NOT NULL GROUP BY 1, 2, 3) i
          WHERE s.payer_id = i.payer_id AND s.insurance_type = i.insurance_type AND s.valid_year = i.valid_year AND s.state = 'active'
            AND s.sequence < i.sequence",
-        "UPDATE failure_streaks k
-         SET runs = COALESCE((i.before ->> 'runs')::int, 0), last_run_id = COALESCE((i.before ->> 'last_run_id')::bigint, k.last_run_id),
-             last_file_id = COALESCE((i.before ->> 'last_file_id')::bigint, k.last_file_id),
-             failed_at = COALESCE((i.before ->> 'failed_at')::timestamptz, k.failed_at)
-         FROM (SELECT DISTINCT ON (payer_id, insurance_type) payer_id, insurance_type, streak_before AS before FROM undoing
-               WHERE streak_before IS NOT NULL ORDER BY payer_id, insurance_type, place) i
-         WHERE k.payer_id = i.payer_id AND k.insurance_type = i.insurance_type AND k.runs > 0",
+        // As before the first of the payer's failures in the file. What was counted anew since, stays so.
+        "WITH counted AS MATERIALIZED (
+             SELECT DISTINCT ON (payer_id, insurance_type) payer_id, insurance_type, streak_before AS before FROM undoing
+             WHERE streak_before IS NOT NULL ORDER BY payer_id, insurance_type, first_line
+         ), begun AS (
+             DELETE FROM failure_streaks k USING counted i
+             WHERE k.payer_id = i.payer_id AND k.insurance_type = i.insurance_type AND i.before = '{}'
+         )
+         UPDATE failure_streaks k
+         SET runs = (i.before ->> 'runs')::int, last_run_id = (i.before ->> 'last_run_id')::bigint,
+             last_file_id = (i.before ->> 'last_file_id')::bigint, failed_at = (i.before ->> 'failed_at')::timestamptz
+         FROM counted i
+         WHERE k.payer_id = i.payer_id AND k.insurance_type = i.insurance_type AND k.runs > 0 AND i.before <> '{}'",
         // An amount that is held because of a failure, and about which nobody has decided since, is not held any more.
         "CREATE TEMP TABLE releasing ON COMMIT DROP AS
          SELECT DISTINCT ON (s.payer_id, s.insurance_type, s.valid_year)
@@ -123,7 +137,9 @@ pub async fn put_back(tx: &mut PgConnection) -> sqlx::Result<()> {
 
 /// Runs whose orders are out again, in the order of their numbers.
 pub async fn runs(tx: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT DISTINCT run_id FROM undoing WHERE run_id IS NOT NULL ORDER BY run_id").fetch_all(tx).await
+    sqlx::query_scalar("SELECT DISTINCT run_id FROM undoing WHERE run_id IS NOT NULL ORDER BY run_id")
+        .fetch_all(tx)
+        .await
 }
 
 /// The file is undone: nothing of it counts.

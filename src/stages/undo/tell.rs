@@ -3,9 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::contract::envelope::wire_time;
-use crate::contract::events::{
-    AmountData, Data, DeductionNews, Event, EventType, PaymentData, Subject,
-};
+use crate::contract::events::{AmountData, Data, DeductionNews, Event, EventType, PaymentData, Subject};
 use crate::stages::telling::{self, bank_code, declaration_changed, declaration_of, wire_sum};
 use crate::store::bill_news::Explained;
 use crate::store::declarations::DeclarationRecord;
@@ -59,7 +57,9 @@ pub fn item(row: &UndoneItem, orders: &[OnlineOrder], cause: &str, now: DateTime
         (Some(_), None) => {
             let order = orders.iter().find(|order| order.order_no == item.order_no);
             let data = order.map(telling::order_data);
-            events.extend(data.map(|data| telling::order(EventType::PaymentStarted, data, row.news_sequence, cause, now)));
+            events.extend(
+                data.map(|data| telling::order(EventType::PaymentStarted, data, row.news_sequence, cause, now)),
+            );
         }
         (None, _) => {}
     }

@@ -1,6 +1,15 @@
 -- What rests on a result file: of every kind how often, and some of it. Empty where the file may be undone. $1 the file
 -- $2 at most so many of a kind. Reads `undoing`.
-WITH blocks AS (
+WITH RECURSIVE walked AS (
+    -- Back from the last event about each order, over what undone files and their undos have told of it.
+    SELECT order_no, payer_id, order_last_sequence, max(greatest(order_row_sequence, attempt_sequence)) AS sequence FROM undoing GROUP BY 1, 2, 3
+    HAVING max(greatest(order_row_sequence, attempt_sequence)) > order_last_sequence
+    UNION ALL
+    SELECT w.order_no, w.payer_id, w.order_last_sequence, u.sequence_before
+    FROM walked w
+    JOIN undone_orders u ON u.order_no = w.order_no AND u.payer_id = w.payer_id AND u.sequence_after = w.sequence
+    WHERE w.sequence > w.order_last_sequence
+), blocks AS (
     SELECT 'events_waiting' AS kind, o.outbox_id::text AS about
     FROM outbox o WHERE o.published_at IS NULL AND o.kind IN ('results', 'discrepancies') AND o.scope_id = $1
     UNION ALL
@@ -20,10 +29,9 @@ WITH blocks AS (
     FROM discrepancies d WHERE split_part(d.evidence, '#', 1) = 'result_file:' || $1 AND d.decision_id IS NOT NULL
     UNION ALL
     -- Another line, a report or a decision has moved the order on, or has found it otherwise.
-    SELECT 'said_since', i.order_no FROM undoing i
-    WHERE i.order_row_sequence > i.order_last_sequence OR i.attempt_sequence > i.order_last_sequence
-       OR i.settled_here AND i.reversed_elsewhere
-       OR i.settled_elsewhere AND i.had_outcome
+    SELECT 'said_since', order_no FROM walked GROUP BY order_no, payer_id, order_last_sequence HAVING min(sequence) > order_last_sequence
+    UNION ALL
+    SELECT 'said_since', i.order_no FROM undoing i WHERE i.settled_here AND i.reversed_elsewhere OR i.settled_elsewhere AND i.had_outcome
     UNION ALL
     SELECT 'said_since', i.order_no FROM undoing i JOIN confirmations c ON c.order_no = i.order_no AND c.payer_id = i.payer_id
     WHERE i.settled_here AND c.result_file_id <> $1
@@ -52,7 +60,7 @@ WITH blocks AS (
     -- Freed, and then deducted, paid or voided; or held for something else.
     SELECT 'declaration_moved', i.declaration_no FROM undoing i
     WHERE CASE
-        WHEN i.settled_here AND NOT i.reversed_here THEN i.declaration_state <> 'paying'
+        WHEN i.settled_here AND NOT i.reversed_here THEN i.declaration_state <> 'paying' AND NOT i.reversed_elsewhere
         WHEN i.reversed_here THEN i.declaration_state <> 'reversed'
         WHEN i.freed THEN (i.declaration_state, i.declaration_row_sequence) IS DISTINCT FROM (i.freed_as, i.freed_sequence)
         WHEN i.unpaid_here THEN i.declaration_state <> 'payable' END

@@ -10,30 +10,32 @@ WITH unpaid AS (
 ), outcomes AS (
     -- Several lines may have moved an order one after the other.
     SELECT order_no, payer_id, item, max(sequence) AS sequence, min(booked_at) AS booked_at,
+           -- A doubt about an online order is told by its discrepancy.
+           min(sequence - (declaration_state IS NOT NULL)::int) AS online_before, min(sequence) - 1 AS run_before,
            COALESCE(max(state_before) FILTER (WHERE state_before <> 'unknown'), max(state_before)) AS state_before,
            bool_or(state_before IS NULL) AS is_of_earlier_version, bool_or(declaration_state IS NOT NULL) AS freed,
            max(declaration_sequence) AS declaration_sequence,
            max(declaration_state) FILTER (WHERE declaration_state IS NOT NULL) AS declaration_state,
            bool_or(class = 'retryable') AS is_retryable, bool_or(class = 'final') AS is_final, max(amount_sequence) AS amount_sequence,
-           -- As before the first of several ranges.
-           (array_agg(streak_before ORDER BY line_no) FILTER (WHERE streak_before IS NOT NULL
-               AND streak_before ->> 'last_file_id' IS DISTINCT FROM '$1'))[1] AS streak_before
+           (array_agg(streak_before) FILTER (WHERE streak_before IS NOT NULL))[1] AS streak_before, min(line_no) AS first_line
     FROM attempt_outcomes WHERE result_file_id = $1
     GROUP BY 1, 2, 3
 ), touched AS (
-    SELECT order_no, payer_id, item, sequence + 1 AS sequence, declaration_sequence, booked_at FROM settlements WHERE result_file_id = $1
+    -- With the last event about the order before each, if it is an online one, and if it is one of a run.
+    SELECT order_no, payer_id, item, sequence + 1 AS sequence, sequence AS online_before, sequence - 1 AS run_before, declaration_sequence, booked_at
+    FROM settlements WHERE result_file_id = $1
     UNION ALL
-    SELECT order_no, payer_id, item, sequence, declaration_sequence, booked_at FROM outcomes
+    SELECT order_no, payer_id, item, sequence, online_before, run_before, declaration_sequence, booked_at FROM outcomes
     UNION ALL
-    SELECT order_no, payer_id, item, sequence, declaration_sequence, booked_at FROM reversals WHERE result_file_id = $1
+    SELECT order_no, payer_id, item, sequence, sequence - 1, sequence - 1, declaration_sequence, booked_at FROM reversals WHERE result_file_id = $1
     UNION ALL
-    SELECT c.order_no, c.payer_id, a.item, c.sequence, NULL, c.booked_at
+    SELECT c.order_no, c.payer_id, a.item, c.sequence, c.sequence - 1, c.sequence, NULL, c.booked_at
     FROM confirmations c JOIN attempts a ON a.order_no = c.order_no AND a.payer_id = c.payer_id WHERE c.result_file_id = $1
     UNION ALL
-    SELECT a.order_no, a.payer_id, a.item, u.sequence, NULL, u.booked_at FROM unpaid u JOIN attempts a ON a.order_no = u.order_no
+    SELECT a.order_no, a.payer_id, a.item, u.sequence, u.sequence - 1, NULL, NULL, u.booked_at FROM unpaid u JOIN attempts a ON a.order_no = u.order_no
 ), items AS (
     SELECT order_no, payer_id, item, max(sequence) AS last_sequence, max(declaration_sequence) AS last_declaration_sequence,
-           min(booked_at) AS booked_at
+           min(online_before) AS online_before, min(run_before) AS run_before, min(booked_at) AS booked_at
     FROM touched GROUP BY 1, 2, 3
 ), known AS (
     SELECT i.*, a.run_id, a.declaration_no, a.amount, a.state, d.insurance_type, d.kind, d.channel, d.period_from, d.period_to,
@@ -48,7 +50,7 @@ WITH unpaid AS (
            s.message_id IS NULL OR c.result_file_id <> $1 AS stays_confirmed,
            p.order_no IS NOT NULL AS had_outcome, COALESCE(p.freed, false) AS freed, p.declaration_sequence AS freed_sequence,
            p.declaration_state AS freed_as, COALESCE(p.is_retryable, false) AS is_retryable, COALESCE(p.is_final, false) AS is_final,
-           p.amount_sequence AS held_sequence, p.streak_before,
+           p.amount_sequence AS held_sequence, p.streak_before, p.first_line,
            CASE WHEN p.order_no IS NOT NULL THEN p.state_before WHEN v.result_file_id = $1 THEN v.state_before
                 WHEN u.order_no IS NOT NULL THEN u.state_before ELSE a.state END AS state_before,
            p.is_of_earlier_version OR v.result_file_id = $1 AND v.state_before IS NULL
@@ -56,6 +58,7 @@ WITH unpaid AS (
            o.sequence AS order_row_sequence, a.sequence AS attempt_sequence,
            max(greatest(i.last_sequence, a.sequence, 1 + r.tells_planned::int, o.sequence)) OVER of_order AS order_sequence,
            max(i.last_sequence) OVER of_order AS order_last_sequence,
+           min(CASE WHEN a.run_id IS NULL THEN i.online_before ELSE i.run_before END) OVER of_order AS order_sequence_before,
            greatest(d.sequence, a.declaration_sequence, i.last_declaration_sequence) + 1 AS declaration_sequence
     FROM items i
     JOIN attempts a ON a.order_no = i.order_no AND a.payer_id = i.payer_id AND a.item = i.item
