@@ -23,6 +23,7 @@ mod report;
 mod runs;
 mod schedule;
 mod serve;
+mod undo;
 mod year;
 
 use std::future::Future;
@@ -85,7 +86,7 @@ enum Command {
     /// When schedules fire
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
-    /// Apply a result file of a bank or gateway, or show what it would do
+    /// Apply a result file of a bank or gateway, or show what it would do; or put an applied one back
     Reconcile(reconcile::ReconcileArgs),
     /// Where our book and the gateways' disagree: look, decide, reopen
     #[command(subcommand)]

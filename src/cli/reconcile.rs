@@ -1,4 +1,4 @@
-//! `pikou reconcile`: applies a result file, or shows what it would do.
+//! `pikou reconcile`: applies a result file, or shows what it would do; `undo` puts one back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::commands::{Given, Whose};
 use super::print::{grouped, harmless};
+use super::undo::{self, ReconcileCommand};
 use super::{Failure, commands, print};
 use crate::crypt::hex;
 use crate::domain::rows::Rows;
@@ -31,8 +32,12 @@ const IN_ORDER: [(&str, &str); 8] = [
 ];
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ReconcileArgs {
-    file: PathBuf,
+    #[command(subcommand)]
+    what: Option<ReconcileCommand>,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
     /// Which bank it is from [default: the one its header names]
     #[arg(long, value_name = "BANK_CODE")]
     bank: Option<String>,
@@ -45,11 +50,15 @@ pub struct ReconcileArgs {
 }
 
 pub async fn reconcile(ctx: Context, args: ReconcileArgs, json: bool) -> Result<(), Failure> {
-    let whose = Whose { gateway: args.gateway.as_deref(), bank: args.bank.as_deref() };
-    if !args.preview {
-        return commands::reconcile(ctx, &args.file, whose, json).await;
+    if let Some(ReconcileCommand::Undo(what)) = &args.what {
+        return undo::undo(ctx, what, json).await;
     }
-    let Given { from, name, bytes, beside } = commands::given(&ctx, &args.file, whose)?;
+    let whose = Whose { gateway: args.gateway.as_deref(), bank: args.bank.as_deref() };
+    let file = args.file.unwrap_or_default();
+    if !args.preview {
+        return commands::reconcile(ctx, &file, whose, json).await;
+    }
+    let Given { from, name, bytes, beside } = commands::given(&ctx, &file, whose)?;
     let bar = print::bar("lines", 0);
     let preview =
         preview::preview(&ctx, from, &name, bytes, &beside, |line_no| bar.set_position(line_no as u64)).await?;

@@ -274,6 +274,10 @@ pub struct PaymentData {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "instant")]
     pub reversed_at: Option<String>,
+    /// `payment.reversed`: `undone` where no money went back, but the result file was put back that said it had come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "reversal_reason")]
+    pub reason: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]

@@ -83,6 +83,7 @@ event_types! {
     RequestFileDelivered = "request_file.delivered": RequestFile [],
     ResultFileApplied = "result_file.applied": ResultFile ["rows", "applied", "repeated", "discrepancies"],
     ResultFileRefused = "result_file.refused": ResultFile ["refused", "reason"],
+    ResultFileUndone = "result_file.undone": ResultFile ["rows", "applied", "repeated", "discrepancies"],
     DiscrepancyOpened = "discrepancy.opened": Discrepancy [],
     DiscrepancyResolved = "discrepancy.resolved": Discrepancy [],
     DiscrepancyReopened = "discrepancy.reopened": Discrepancy [],
@@ -99,7 +100,7 @@ pub struct Event {
     /// 1, 2, 3 … for each subject: a consumer orders by it, ignores what is older and sees what it has missed.
     pub sequence: i64,
     /// What caused it: `message:<source>/<id>`, `run:<id>`, `run_decision:<id>`, `result_file:<id>#<line>`,
-    /// `discrepancy_decision:<id>`, `hold:<decision>`, `time`.
+    /// `result_file_undo:<id>`, `discrepancy_decision:<id>`, `hold:<decision>`, `time`.
     pub causation: String,
     pub time: DateTime<Utc>,
     pub data: Data,

@@ -126,6 +126,8 @@ fields! {
     run_state = one_of(["planned", "held", "cancelled", "sealed", "sent", "closed"]);
     /// Of a run: what is out of the ordinary about it.
     hold_reasons = json_schema!({"type": "array", "minItems": 1, "items": one_of(RunHoldReason::ALL.into_iter().map(RunHoldReason::as_str))});
+    /// Why a payment is taken back without its money.
+    reversal_reason = one_of(["undone"]);
     file_refusal = one_of(["malformed", "totals_differ", "wrong_file"]);
     discrepancy_kind = one_of(DiscrepancyKind::ALL.into_iter().map(DiscrepancyKind::as_str));
     decision = one_of(Decision::ALL.into_iter().map(Decision::as_str));

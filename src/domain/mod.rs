@@ -25,4 +25,5 @@ pub mod outcome;
 pub mod period;
 pub mod rows;
 pub mod threshold;
+pub mod undoing;
 pub mod waiting;

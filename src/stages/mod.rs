@@ -13,6 +13,7 @@
 //! | [`deliver`] | sealed files | files in the gateway's folder |
 //! | [`reconcile`] | a result file | payments, failures, discrepancies |
 //! | [`resolve`] | a discrepancy | what a person decides on it: payments, failures, reversals |
+//! | [`undo`] | an applied result file | the book as it was before it, by a person's decision |
 //! | [`absence`] | time, when days are covered, due or over | what silence says: failures, discrepancies |
 //! | [`reconcile::preview`] | a result file | nothing: it shows what the file would do |
 //! | [`day_account`] | a gateway and a day | nothing: it shows whether their sums and ours agree |
@@ -62,6 +63,7 @@ mod spool;
 mod staging;
 pub mod telling;
 pub mod turning;
+pub mod undo;
 
 /// What every stage gets.
 #[derive(Clone)]

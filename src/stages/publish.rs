@@ -234,6 +234,7 @@ fn settlement_events(row: &SettlementRow, causation: &str) -> Vec<Event> {
             channel: attempt.channel.clone(),
             confirmed: true,
             reversed_at: None,
+            reason: None,
         }),
     };
     let record = declaration_of(attempt, attempt.declaration_sequence, "");

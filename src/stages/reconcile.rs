@@ -14,8 +14,7 @@ use sqlx::{Connection, PgConnection};
 use super::spool::Spool;
 use super::staging::{Staged, Way};
 use super::{Context, StageError, bill, crash_point, staging, telling};
-use crate::contract::events::{Data, Event, EventType, ResultFileData, Subject};
-use crate::crypt::hex;
+use crate::contract::events::{Event, EventType};
 use crate::gateway::{Answers, Beside, Covers, Refused};
 use crate::store::result_files::{self, ResultFile};
 use crate::store::{absences, attempts, bill_news, bills, file_rows, gates, outbox, request_files, results, runs};
@@ -78,7 +77,7 @@ pub async fn reconcile_with(
     let (mut spool, said) = take(ctx, from, file_name, source, beside)?;
     let file = keep(ctx, from, file_name, &mut spool, &said).await?;
     crash_point("reconcile: kept");
-    // A file that was refused is read again: the layout or the code table may have been mended.
+    // A file that was refused is read again: the layout or the code table may have been mended. So is one that was undone.
     if file.state == "applied" {
         if file.rows == Some(0) {
             cover_another_day(ctx, from, &file, file_name, spool).await?;
@@ -101,6 +100,11 @@ async fn cover_another_day(
     staging::end(connection).await?;
     let Ok(Covers::Payments { from, to }) = read.map(|staged| staged.head.covers) else { return Ok(()) };
     let mut tx = ctx.begin().await?;
+    gates::own(&mut tx).await?;
+    // It may have been undone meanwhile.
+    if result_files::lock(&mut tx, file.result_file_id).await?.state != "applied" {
+        return Ok(());
+    }
     let events = cover(&mut tx, file, from, to, ctx.clock.now()).await?;
     outbox::append(&mut tx, &ctx.settings.events.source, ctx.clock.now(), &events).await?;
     Ok(tx.commit().await?)
@@ -248,7 +252,7 @@ async fn book_range(
         if let Covers::Payments { from, to } = staged.head.covers {
             events.extend(cover(tx, &file, from, to, now).await?);
         }
-        events.push(result_file_event(EventType::ResultFileApplied, &file, now));
+        events.push(telling::result_file(EventType::ResultFileApplied, &file, now));
         // Whichever run the file was about, in this range or an earlier one.
         for run_id in runs::settling(tx, &file.gateway, &file.bank_code).await? {
             events.extend(close_run(tx, run_id, &file, now).await?);
@@ -337,7 +341,7 @@ async fn refuse(ctx: &Context, file: &ResultFile, refused: &Refused) -> Result<O
         &refused.reason,
     )
     .await?;
-    let event = result_file_event(EventType::ResultFileRefused, &file, now);
+    let event = telling::result_file(EventType::ResultFileRefused, &file, now);
     outbox::append(&mut tx, &ctx.settings.events.source, now, &[event]).await?;
     tx.commit().await?;
     tracing::warn!(file = file.file_name, %refused, "a result file is refused; nothing of it is applied");
@@ -356,28 +360,4 @@ async fn close_run(
     let files = runs::files(tx, run_id).await?;
     let causation = format!("result_file:{}", file.result_file_id);
     Ok(Some(telling::run_changed(EventType::RunClosed, &run, files, &causation, now)))
-}
-
-fn result_file_event(kind: EventType, file: &ResultFile, now: DateTime<Utc>) -> Event {
-    Event {
-        kind,
-        subject: Subject::ResultFile(file.result_file_id),
-        sequence: file.sequence,
-        causation: format!("result_file:{}", file.result_file_id),
-        time: now,
-        data: Data::ResultFile(ResultFileData {
-            result_file_id: file.result_file_id,
-            gateway: file.gateway.clone(),
-            bank_code: telling::bank_code(&file.bank_code),
-            file_name: file.file_name.clone(),
-            sha256: hex(&file.sha256),
-            rows: file.rows,
-            applied: file.applied,
-            repeated: file.repeated,
-            discrepancies: file.discrepancies,
-            refused: file.refused_as.clone(),
-            line: file.refused_line,
-            reason: file.refused_reason.clone(),
-        }),
-    }
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::contract::envelope::wire_time;
 use crate::contract::events::{
     Data, DeclarationData, DeductionData, DeductionNews, DiscrepancyData, Event, EventType, OrderData, PaymentData,
-    RequestFileData, RunData, Subject,
+    RequestFileData, ResultFileData, RunData, Subject,
 };
 use crate::crypt::hex;
 use crate::domain::declaration::PublicStatus;
@@ -16,6 +16,7 @@ use crate::store::declarations::DeclarationRecord;
 use crate::store::online_orders::OnlineOrder;
 use crate::store::ranges::AttemptRow;
 use crate::store::request_files::RequestFile;
+use crate::store::result_files::ResultFile;
 use crate::store::reversals::Reversed;
 use crate::store::runs::Run;
 
@@ -167,6 +168,7 @@ pub fn reversed(row: &Reversed, causation: &str, now: DateTime<Utc>) -> [Event; 
         channel: row.channel.clone(),
         confirmed: true,
         reversed_at: Some(wire_time(row.reversed_at)),
+        reason: None,
     };
     let record = DeclarationRecord {
         declaration_no: row.declaration_no.clone(),
@@ -238,6 +240,31 @@ pub fn request_file_delivered(file: &RequestFile, causation: &str, now: DateTime
             items: file.items.unwrap_or(0),
             total: file.total.map_or_else(String::new, |total| total.to_string()),
             sha256: hex(file.sha256.as_deref().unwrap_or_default()),
+        }),
+    }
+}
+
+/// A result file is applied, refused or undone.
+pub fn result_file(kind: EventType, file: &ResultFile, now: DateTime<Utc>) -> Event {
+    Event {
+        kind,
+        subject: Subject::ResultFile(file.result_file_id),
+        sequence: file.sequence,
+        causation: format!("result_file:{}", file.result_file_id),
+        time: now,
+        data: Data::ResultFile(ResultFileData {
+            result_file_id: file.result_file_id,
+            gateway: file.gateway.clone(),
+            bank_code: bank_code(&file.bank_code),
+            file_name: file.file_name.clone(),
+            sha256: hex(&file.sha256),
+            rows: file.rows,
+            applied: file.applied,
+            repeated: file.repeated,
+            discrepancies: file.discrepancies,
+            refused: file.refused_as.clone(),
+            line: file.refused_line,
+            reason: file.refused_reason.clone(),
         }),
     }
 }

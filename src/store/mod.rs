@@ -39,6 +39,8 @@ pub mod runs;
 pub mod scratch;
 pub mod sealed_values;
 pub mod staging;
+pub mod undo_news;
+pub mod undos;
 pub mod year_turns;
 
 /// The migrations, in the binary.

@@ -32,8 +32,8 @@ pub struct ResultFile {
 const COLUMNS: &str = "result_file_id, gateway, bank_code, file_name, sha256, state, refused_as, refused_line, refused_column, \
                        refused_reason, rows, applied, repeated, discrepancies, not_ours, sequence, booked_through, companion_fault, companion_sha1, companion_rows";
 
-/// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused becomes
-/// the file of the bank, and has the name, that it is now given with: it may have been refused for either.
+/// Keeps a file before anything is read from it. The same bytes again find the row that is there; what was refused or undone
+/// becomes the file of the bank, and has the name, that it is now given with: it may have been so for either.
 pub async fn find_or_keep(
     tx: &mut PgConnection,
     gateway: &str,
@@ -59,8 +59,8 @@ pub async fn find_or_keep(
         return Ok((file, true));
     }
     let sql = format!(
-        "UPDATE result_files SET bank_code = CASE state WHEN 'refused' THEN $3 ELSE bank_code END,
-                file_name = CASE state WHEN 'refused' THEN $4 ELSE file_name END
+        "UPDATE result_files SET bank_code = CASE WHEN state IN ('refused', 'undone') THEN $3 ELSE bank_code END,
+                file_name = CASE WHEN state IN ('refused', 'undone') THEN $4 ELSE file_name END
          WHERE gateway = $1 AND sha256 = $2 RETURNING {COLUMNS}"
     );
     let file = sqlx::query_as(sqlx::AssertSqlSafe(sql))
@@ -174,11 +174,11 @@ pub async fn flag_reused_name(tx: &mut PgConnection, file: &ResultFile, now: Dat
     Ok(true)
 }
 
-/// The first other file that came under the name of this one and was not refused.
+/// The first other file that came under the name of this one and was neither refused nor undone.
 pub async fn same_name(connection: &mut PgConnection, file: &ResultFile) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar(
         "SELECT min(result_file_id) FROM result_files
-         WHERE gateway = $2 AND bank_code = $3 AND file_name = $4 AND result_file_id <> $1 AND state <> 'refused'",
+         WHERE gateway = $2 AND bank_code = $3 AND file_name = $4 AND result_file_id <> $1 AND state NOT IN ('refused', 'undone')",
     )
     .bind(file.result_file_id)
     .bind(&file.gateway)

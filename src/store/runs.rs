@@ -3,7 +3,7 @@
 use crate::domain::threshold::Figures;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
 /// A run to be made, if its slot has none yet.
 #[derive(Debug, Clone)]
@@ -276,27 +276,56 @@ pub async fn set_settling(tx: &mut PgConnection, run_ids: &[i64]) -> sqlx::Resul
         .map(drop)
 }
 
-/// Closes the run if every attempt is final or has an open discrepancy.
-pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Run>> {
-    sqlx::query_as(
-        "UPDATE runs r SET state = 'closed', closed_at = $2, sequence = sequence + 1
-         WHERE run_id = $1 AND state IN ('sent', 'settling')
-           AND NOT EXISTS (
-               SELECT FROM attempts a
+/// Attempts of a run `r` that are neither final nor wait for a person; $2 and $3 are the prefixes of its order numbers and
+/// of the next run's.
+const OPEN: &str = "SELECT FROM attempts a
                LEFT JOIN settlements s ON s.order_no = a.order_no AND s.payer_id = a.payer_id
-               WHERE a.run_id = r.run_id AND a.order_no >= $3 AND a.order_no < $4
+               WHERE a.run_id = r.run_id AND a.order_no >= $2 AND a.order_no < $3
                  AND a.state IN ('planned', 'unknown') AND s.order_no IS NULL
                  -- One that knows the payer: what another bank says of the number answers nothing.
-                 AND NOT EXISTS (SELECT FROM discrepancies d WHERE d.order_no = a.order_no AND d.payer_id = a.payer_id AND d.state = 'open'))
-         RETURNING *",
-    )
-    .bind(run_id)
-    .bind(now)
-    // By order number the run's attempts are one stretch of the primary key.
-    .bind(order_prefix(run_id))
-    .bind(order_prefix(run_id + 1))
-    .fetch_optional(tx)
-    .await
+                 AND NOT EXISTS (SELECT FROM discrepancies d
+                                 WHERE d.order_no = a.order_no AND d.payer_id = a.payer_id AND d.state = 'open')";
+
+/// Closes the run if every attempt is final or has an open discrepancy.
+pub async fn close_if_done(tx: &mut PgConnection, run_id: i64, now: DateTime<Utc>) -> sqlx::Result<Option<Run>> {
+    let sql = format!(
+        "UPDATE runs r SET state = 'closed', closed_at = $4, sequence = sequence + 1
+         WHERE run_id = $1 AND state IN ('sent', 'settling') AND NOT EXISTS ({OPEN}) RETURNING *"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(run_id)
+        // By order number the run's attempts are one stretch of the primary key.
+        .bind(order_prefix(run_id))
+        .bind(order_prefix(run_id + 1))
+        .bind(now)
+        .fetch_optional(tx)
+        .await
+}
+
+/// Takes a run back whose results are undone: it is settling as long as any other result of it stands, else only sent.
+/// Returns those that were closed. A closed one stays so where everything that is out again waits for a person.
+pub async fn reopen(tx: &mut PgConnection, run_id: i64) -> sqlx::Result<Option<Run>> {
+    let sql = format!(
+        "UPDATE runs r SET closed_at = NULL, sequence = r.sequence + (r.state = 'closed')::int,
+                state = CASE WHEN EXISTS (
+                    SELECT FROM attempts a
+                    WHERE a.run_id = r.run_id AND a.order_no >= $2 AND a.order_no < $3
+                      AND (a.state IN ('failed', 'unknown', 'reversed')
+                           OR EXISTS (SELECT FROM settlements s WHERE s.order_no = a.order_no AND s.payer_id = a.payer_id)))
+                THEN 'settling' ELSE 'sent' END
+         FROM runs before
+         WHERE r.run_id = $1 AND before.run_id = $1 AND (r.state = 'settling' OR r.state = 'closed' AND EXISTS ({OPEN}))
+         RETURNING r.*, before.state = 'closed' AS was_closed"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(run_id)
+        // By order number the run's attempts are one stretch of the primary key.
+        .bind(order_prefix(run_id))
+        .bind(order_prefix(run_id + 1))
+        .fetch_optional(tx)
+        .await?;
+    let Some(row) = row.filter(|row| row.get("was_closed")) else { return Ok(None) };
+    Ok(Some(sqlx::FromRow::from_row(&row)?))
 }
 
 /// Runs that a bank has begun to answer and that are not closed.

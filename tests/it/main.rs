@@ -54,6 +54,7 @@ mod skips;
 mod story;
 mod support;
 mod topology;
+mod undo;
 mod unionpay;
 mod unionpay_results;
 mod upgrade;

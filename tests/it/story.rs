@@ -10,6 +10,7 @@ use std::sync::Arc;
 use pikou::domain::discrepancy::Decision;
 use pikou::stages::decider::Decider;
 use pikou::stages::resolve::{self, Reopened, Resolution, Resolved};
+use pikou::stages::undo::{self, Named, Undo, Undone};
 use pikou::stages::{Context, cancel, deliver, intake, lease, plan, reconcile, release, seal, turning};
 use pikou::store::year_turns::TurnKey;
 use serde_json::{Value, json};
@@ -123,7 +124,7 @@ async fn worked_off(place: &Place, later: &Context) {
     decide("amount_differs", OTHER_AMOUNT, Decision::AcceptGateway).await;
 }
 
-/// A channel's report is borne out by the gateway's bill.
+/// A channel's report is borne out by the gateway's bill, until that is put back.
 async fn billed(place: &Place) {
     let ctx = place.under(&[BILLS]);
     take(&ctx, &[enrolment(BILLED), amount_set(BILLED, "set-17", "2026-04-02T00:00:00Z", "2000.00")]).await;
@@ -132,7 +133,11 @@ async fn billed(place: &Place) {
     let txn_no = "4200009999202604110000000001";
     let paid = json!({"gateway_txn_no": txn_no, "paid_at": "2026-04-11T08:04:59+08:00"});
     take(&ctx, &[payment_reported("ZF2026000003", "report-6", "succeeded", paid)]).await;
-    take_bill(&ctx, 11, &[wechat_bill::paid("ZF2026000003", txn_no, "2000.00")]).await;
+    let bill = take_bill(&ctx, 11, &[wechat_bill::paid("ZF2026000003", txn_no, "2000.00")]).await;
+    let decider = Decider::new("Li Lei", "a draft, the gateway says").unwrap();
+    let undo = Undo { decider, second: None };
+    let undone = undo::undo(&ctx, &Named::Id(bill.file().result_file_id), &undo).await.unwrap();
+    assert!(matches!(undone, Undone::Done { .. }), "{undone:?}");
 }
 
 /// Orders that are paid, fail, remain unknown, and are paid after all when nobody expected it.

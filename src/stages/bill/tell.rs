@@ -49,6 +49,7 @@ pub fn settled(row: &Settled, file: &ResultFile, now: DateTime<Utc>) -> Vec<Even
             channel: item.channel.clone(),
             confirmed: true,
             reversed_at: None,
+            reason: None,
         }),
     });
     let record = declaration(item, row.declaration_sequence, "");

@@ -334,6 +334,7 @@ impl Book<'_> {
             channel: known.channel.clone(),
             confirmed: matches!(paid.by, SettledBy::Line { .. }),
             reversed_at: None,
+            reason: None,
         };
         let kept = self.order_mut(&order.order_no);
         kept.sequence += 1;

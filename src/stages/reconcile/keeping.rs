@@ -34,7 +34,7 @@ pub(super) async fn keep(
         let content = ring.seal(Purpose::FileContent, &piece);
         result_files::keep_piece(&mut tx, file.result_file_id, piece_no, &content).await?;
     }
-    if ["received", "refused"].contains(&file.state.as_str()) {
+    if ["received", "refused", "undone"].contains(&file.state.as_str()) {
         let (sha1, rows) = (said.sha1.as_ref().map(|sha1| &sha1[..]), said.rows.map(|rows| rows as i64));
         let id = file.result_file_id;
         file = result_files::set_companions(&mut tx, id, said.fault.as_deref(), sha1, rows).await?;

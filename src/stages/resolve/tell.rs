@@ -122,6 +122,7 @@ pub fn settled(row: &DecidedSettlement<'_>, money: &Money, decision_id: i64, now
         // A person has looked at it.
         confirmed: true,
         reversed_at: None,
+        reason: None,
     };
     events.push(payment(EventType::PaymentRecorded, data, row.sequence + 1, &cause, now));
     let record = declaration(item, row.declaration_sequence, "");

@@ -10,7 +10,8 @@ WITH streaks AS MATERIALIZED (
                SELECT FROM standing_settlements s WHERE s.payer_id = k.payer_id AND s.insurance_type = k.insurance_type
                  AND s.kind = 'normal'
                  AND CASE WHEN s.result_file_id IS NULL THEN s.booked_at > k.failed_at ELSE s.result_file_id > k.last_file_id END) THEN 0
-           ELSE k.runs - (k.runs > 0 AND k.last_run_id = ANY (n.run_ids))::int END AS runs
+           ELSE k.runs - (k.runs > 0 AND k.last_run_id = ANY (n.run_ids))::int END AS runs,
+           COALESCE(to_jsonb(k), '{}') AS before
     FROM (SELECT d.payer_id, d.insurance_type, count(DISTINCT j.run_id)::int AS runs, max(j.run_id) AS last_run_id,
                  array_agg(j.run_id) AS run_ids
           FROM judged j JOIN declarations d ON d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id
@@ -20,7 +21,8 @@ WITH streaks AS MATERIALIZED (
 ), outcomes AS (
     SELECT j.line_no, j.order_no, j.payer_id, j.declaration_no, j.code, j.valid_year, j.verdict = 'fail' AS failed,
            CASE WHEN j.verdict = 'fail' THEN j.class ELSE 'unknown' END AS class,
-           j.sequence + 1 AS sequence,
+           j.sequence + 1 AS sequence, j.attempt_state AS state_before,
+           CASE WHEN j.verdict = 'fail' AND d.kind = 'normal' THEN k.before END AS streak_before,
            d.insurance_type, d.sequence + 1 AS declaration_sequence,
            CASE WHEN d.channel = 'batch' AND (s.fact_time, s.fact_id) IS DISTINCT FROM (d.setting_time, d.setting_id)
                      AND is_setting_outdated(d.insurance_type, j.valid_year, d.payer_id, d.period_from, d.setting_time, d.setting_id)
@@ -66,10 +68,11 @@ WITH streaks AS MATERIALIZED (
       AND s.fact_time = f.fact_time AND s.fact_id = f.fact_id
 )
 INSERT INTO attempt_outcomes (result_file_id, line_no, order_no, payer_id, class, code, booked_at, sequence,
-                              declaration_sequence, declaration_state, amount_sequence, held_amount, tried_again)
+                              declaration_sequence, declaration_state, amount_sequence, held_amount, tried_again, state_before, streak_before)
 SELECT $1, line_no, order_no, payer_id, class, code, $2, sequence,
        CASE WHEN failed THEN declaration_sequence END, CASE WHEN failed THEN declaration_state END,
        CASE WHEN holds THEN amount_sequence END, CASE WHEN holds THEN held_amount END,
        -- said when it is booked: a later run tries again while the amount stands, is not suspended and the count is not reached
-       failed AND class = 'retryable' AND declaration_state = 'payable' AND retries_left AND NOT was_held AND hold_reason IS NULL
+       failed AND class = 'retryable' AND declaration_state = 'payable' AND retries_left AND NOT was_held AND hold_reason IS NULL,
+       state_before, streak_before
 FROM failing

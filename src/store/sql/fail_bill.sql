@@ -1,7 +1,7 @@
 -- Books what a bill says that did not settle: a final code fails the order whole and frees its declarations (or voids one
 -- that a run filed and whose amount does not hold any more); a doubt makes it unknown. $1 result file  $2 now
 WITH failing AS MATERIALIZED (
-    SELECT j.line_no, a.order_no, a.payer_id, a.item, a.run_id, a.declaration_no, j.code, j.verdict = 'fail' AS failed,
+    SELECT j.line_no, a.order_no, a.payer_id, a.item, a.run_id, a.declaration_no, a.state AS state_before, j.code, j.verdict = 'fail' AS failed,
            CASE WHEN a.run_id IS NOT NULL THEN greatest(a.sequence, 1 + r.tells_planned::int) + 1
                 ELSE o.sequence + (j.verdict = 'fail')::int END AS sequence,
            greatest(d.sequence, a.declaration_sequence) + 1 AS declaration_sequence,
@@ -27,7 +27,7 @@ WITH failing AS MATERIALIZED (
     FROM failing f WHERE f.failed AND f.run_id IS NULL AND f.item = 1 AND o.order_no = f.order_no AND o.payer_id = f.payer_id
 )
 INSERT INTO attempt_outcomes (result_file_id, line_no, order_no, payer_id, item, class, code, booked_at, sequence,
-                              declaration_sequence, declaration_state, tried_again)
+                              declaration_sequence, declaration_state, tried_again, state_before)
 SELECT $1, line_no, order_no, payer_id, item, CASE WHEN failed THEN 'final' ELSE 'unknown' END, code, $2, sequence,
-       CASE WHEN failed THEN declaration_sequence END, CASE WHEN failed THEN declaration_state END, false
+       CASE WHEN failed THEN declaration_sequence END, CASE WHEN failed THEN declaration_state END, false, state_before
 FROM failing

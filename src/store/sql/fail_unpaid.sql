@@ -19,15 +19,15 @@ WITH expired AS MATERIALIZED (
     LIMIT $2
 ), failing AS MATERIALIZED (
     SELECT a.order_no, a.payer_id, a.item, a.run_id, a.declaration_no, a.amount, d.insurance_type, d.kind, d.channel, d.period_from,
-           d.period_to, o.gateway, '' AS bank_code, o.sequence + 1 AS sequence,
+           d.period_to, o.gateway, '' AS bank_code, o.sequence + 1 AS sequence, a.state AS state_before,
            greatest(d.sequence, a.declaration_sequence) + 1 AS declaration_sequence
     FROM expired e
     JOIN online_orders o ON o.order_no = e.order_no
     JOIN attempts a ON a.order_no = e.order_no AND a.payer_id = e.payer_id
     JOIN declarations d ON d.declaration_no = a.declaration_no AND d.payer_id = a.payer_id
 ), kept AS (
-    INSERT INTO unpaid_orders (order_no, first_day, last_day, booked_at, sequence)
-    SELECT e.order_no, e.first_day, e.last_day, $1, f.sequence
+    INSERT INTO unpaid_orders (order_no, first_day, last_day, booked_at, sequence, state_before)
+    SELECT e.order_no, e.first_day, e.last_day, $1, f.sequence, f.state_before
     FROM expired e JOIN failing f ON f.order_no = e.order_no AND f.item = 1
 ), moved AS (
     UPDATE attempts a SET state = 'failed', sequence = f.sequence

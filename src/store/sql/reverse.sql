@@ -6,7 +6,7 @@ WITH given AS MATERIALIZED (
          AS g (order_no, payer_id, item, result_file_id, line_no, decision_id, refund_txn_no, reversed_at)
 ), reversed AS MATERIALIZED (
     SELECT g.*, s.declaration_no, s.insurance_type, s.kind, s.period_from, s.period_to, s.valid_year, s.amount, s.channel, s.gateway,
-           s.bank_code, s.gateway_txn_no, s.settled_at, s.amount_sequence,
+           s.bank_code, s.gateway_txn_no, s.settled_at, s.amount_sequence, a.state AS state_before,
            -- Behind the last event about the order, one for each of its items.
            greatest(s.sequence + 1, a.sequence, o.sequence, c.sequence) + row_number() OVER (PARTITION BY g.order_no, g.payer_id ORDER BY g.item) AS sequence,
            greatest(d.sequence, s.declaration_sequence) + 1 AS declaration_sequence
@@ -18,9 +18,9 @@ WITH given AS MATERIALIZED (
     LEFT JOIN confirmations c ON c.order_no = g.order_no AND c.payer_id = g.payer_id
 ), kept AS (
     INSERT INTO reversals (order_no, payer_id, item, declaration_no, result_file_id, line_no, decision_id, gateway_txn_no, reversed_at,
-                           booked_at, sequence, declaration_sequence)
+                           booked_at, sequence, declaration_sequence, state_before)
     SELECT order_no, payer_id, item, declaration_no, result_file_id, line_no, decision_id, refund_txn_no, reversed_at, $9, sequence,
-           declaration_sequence
+           declaration_sequence, state_before
     FROM reversed
 ), moved AS (
     UPDATE attempts a SET state = 'reversed', sequence = r.sequence

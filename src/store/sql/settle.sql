@@ -5,7 +5,7 @@ INSERT INTO settlements (order_no, payer_id, declaration_no, insurance_type, kin
                          sequence, declaration_sequence, amount_sequence)
 SELECT j.order_no, j.payer_id, j.declaration_no, d.insurance_type, d.kind, d.period_from, d.period_to, j.valid_year, j.ours,
        d.channel, $1, $2, j.gateway_txn_no, COALESCE(j.settled_at, $4), $3, j.line_no, $4,
-       j.sequence + 1, j.declaration_sequence + 1, y.sequence + 1
+       j.sequence + 1, greatest(d.sequence, j.declaration_sequence) + 1, y.sequence + 1
 FROM judged j
 CROSS JOIN LATERAL (SELECT * FROM declarations d WHERE d.declaration_no = j.declaration_no AND d.payer_id = j.payer_id OFFSET 0) d
 LEFT JOIN LATERAL (
