@@ -152,7 +152,7 @@ fn settled_row(item: &Item) -> Vec<u8> {
 
 /// What UnionPay adjusted (ZME), of which nothing is read but that it is there.
 pub(super) fn adjusted(items: &[Item]) -> Vec<u8> {
-    items.iter().flat_map(|item| format!("{:337}\r\n", item.order_no()).into_bytes()).collect()
+    items.iter().flat_map(|item| format!("{:339}\r\n", item.order_no()).into_bytes()).collect()
 }
 
 /// UnionPay's printed report of a day (RD2010).

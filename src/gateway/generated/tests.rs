@@ -2,6 +2,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::claims::{Rows, is_sound_refusal};
 use super::item::NO_MAX;
@@ -31,8 +32,10 @@ fn item(kinds: &'static [Kind]) -> impl Strategy<Value = Item> {
 
 #[test]
 fn what_is_written_is_read_again_in_every_format() {
-    let mut runner = proptest::test_runner::TestRunner::default();
     for format in formats() {
+        // One runner runs its cases once.
+        let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = TestRunner::new(config);
         let items = prop::collection::vec(item(format.kinds), 1..12);
         let told = runner.run(&items, |items| {
             let file = format.file(&items, Blocks::Packed);
