@@ -131,7 +131,9 @@ fn change(bytes: &mut Vec<u8>, dice: &mut Dice) {
         28 => noise(bytes, RUN_BYTES_MAX, dice),
         29 => bytes.extend_from_within(at..),
         30 => other_line_ends(bytes),
-        _ => other_encoding(bytes),
+        // Seldom, as it takes its time.
+        _ if dice.below(16) == 0 => other_encoding(bytes),
+        _ => bytes[at] = bytes[at].wrapping_add(0x80),
     }
 }
 
