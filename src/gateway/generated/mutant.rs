@@ -78,13 +78,19 @@ impl Dice {
     }
 }
 
-/// Changes a file in one to three places, or puts noise in place of it.
+/// Changes a file in one to three places, or puts noise or a short line in place of it.
 pub(super) fn spoil(bytes: &mut Vec<u8>, dice: &mut Dice) {
-    if dice.below(32) == 0 {
-        bytes.clear();
-        let length = dice.below(4 * RUN_BYTES_MAX);
-        noise(bytes, length, dice);
-        return;
+    match dice.below(64) {
+        0 => {
+            bytes.clear();
+            let length = dice.below(4 * RUN_BYTES_MAX);
+            return noise(bytes, length, dice);
+        }
+        1 => {
+            bytes.clear();
+            return short_line(bytes, dice);
+        }
+        _ => {}
     }
     for _ in 0..=dice.below(CHANGES_MAX) {
         change(bytes, dice);
@@ -145,6 +151,16 @@ fn noise(bytes: &mut Vec<u8>, count: usize, dice: &mut Dice) {
     for _ in 0..=count / 8 {
         bytes.extend(dice.next().to_le_bytes());
     }
+}
+
+/// A few cells, as an answer or an error has in place of a file.
+fn short_line(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    let separator = SEPARATORS[dice.below(3)];
+    for _ in 0..=dice.below(4) {
+        bytes.extend_from_slice(TOKENS[dice.below(TOKENS.len())]);
+        bytes.push(separator);
+    }
+    bytes.pop();
 }
 
 /// So that a sum, a count, a date or a number is another one and still looks like one.
