@@ -62,11 +62,13 @@ impl Sum {
     }
 }
 
-/// The rows that a bank counts as one kind, those that it may count as such, and what it declares of them.
+/// The rows that a bank counts as one kind, those that it may count as such, those that it does not, and what it
+/// declares of them.
 struct Part<'a> {
     name: &'static str,
     sure: Sum,
     undecided: Sum,
+    others: Sum,
     count: &'a Option<Declared<u64>>,
     total: &'a Option<Declared<Money>>,
 }
@@ -89,16 +91,16 @@ impl Tally {
         }
         let (successes, failures) = (&control.success_count, &control.failed_count);
         let (success_total, failed_total) = (&control.success_total, &control.failed_total);
-        let (sure, undecided) = (self.success, self.undecided);
-        Part { name: "successes", sure, undecided, count: successes, total: success_total }.check(control)?;
-        let (sure, undecided) = (self.failed, self.undecided.with(self.pending));
-        Part { name: "failures", sure, undecided, count: failures, total: failed_total }.check(control)
+        let (sure, undecided, others) = (self.success, self.undecided, self.failed.with(self.pending));
+        Part { name: "successes", sure, undecided, others, count: successes, total: success_total }.check(control)?;
+        let (sure, undecided, others) = (self.failed, self.undecided.with(self.pending), self.success);
+        Part { name: "failures", sure, undecided, others, count: failures, total: failed_total }.check(control)
     }
 }
 
 impl Part<'_> {
     fn check(&self, control: &Control) -> Result<(), Refused> {
-        let Part { name, sure, undecided, count, total } = self;
+        let Part { name, sure, undecided, others, count, total } = self;
         if let Some(count) = count
             && !(sure.count..=sure.count + undecided.count).contains(&count.value)
         {
@@ -117,7 +119,8 @@ impl Part<'_> {
         } else {
             (0..=undecided.fen).contains(&more)
         };
-        if explained && total.value.fen() <= control.total.map_or(i128::MAX, |all| all.value.fen()) {
+        // An amount that cannot be read leaves the other rows theirs.
+        if explained && total.value.fen() <= control.total.map_or(i128::MAX, |all| all.value.fen() - others.fen) {
             return Ok(());
         }
         Err(differ(total, format!("{} yuan declared for {name}, they come to {}", total.value, yuan(sure.fen))))
@@ -175,5 +178,19 @@ mod tests {
         for (count, fen) in [(1, 300), (4, 400), (2, 350), (3, 300), (2, 299), (3, 351)] {
             assert!(!accepted(&tally, count, fen), "{count} {fen}");
         }
+    }
+
+    #[test]
+    fn successes_and_failures_together_come_to_no_more_than_all() {
+        let (success, failed, undecided) = (sum(2, 605, 0), sum(1, 100, 0), sum(1, 0, 1));
+        let tally = Tally { all: sum(4, 705, 1), success, failed, undecided, ..Tally::default() };
+        let told = |success_fen: Option<i128>, failed_fen: Option<i128>| {
+            let (success_total, failed_total) =
+                (success_fen.and_then(|fen| declared(money(fen))), failed_fen.and_then(|fen| declared(money(fen))));
+            let control = Control { total: declared(money(900)), success_total, failed_total, ..Control::default() };
+            tally.check(&control).is_ok()
+        };
+        assert!(told(None, Some(295)) && !told(None, Some(296)));
+        assert!(told(Some(800), None) && !told(Some(801), None));
     }
 }

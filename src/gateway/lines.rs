@@ -9,6 +9,12 @@ use super::{ReadError, Refused};
 /// Bytes that are read ahead: many lines, and at least one of the longest kind.
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// The same at first, as most files are no larger.
+const FIRST_BUFFER_BYTES: usize = 4 * LINE_BYTES_MAX;
+
+/// How far the end of a line that is too long is looked for: what has none until then is no text of lines.
+pub const LONG_LINE_BYTES_MAX: usize = 1024 * 1024;
+
 /// One line, without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -39,7 +45,7 @@ impl<'r> Lines<'r> {
     pub fn of(source: &'r mut dyn Read) -> Lines<'r> {
         Lines {
             source,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; FIRST_BUFFER_BYTES],
             start: 0,
             end: 0,
             is_read: false,
@@ -115,6 +121,7 @@ impl<'r> Lines<'r> {
 
     fn skip_long(&mut self) -> Result<Line<'_>, ReadError> {
         self.too_long = self.buffer[self.start..=self.start + LINE_BYTES_MAX].to_vec();
+        let mut skipped_bytes = 0;
         loop {
             if let Some(place) = memchr::memchr(b'\n', &self.buffer[self.start..self.end]) {
                 self.start += place + 1;
@@ -124,7 +131,12 @@ impl<'r> Lines<'r> {
                 let is_last = self.start == self.end && self.is_read;
                 return Ok(Line { no: self.line_no, bytes: &self.too_long, end: Some(LineEnd::Lf), is_last });
             }
+            skipped_bytes += self.end - self.start;
             self.start = self.end;
+            if skipped_bytes > LONG_LINE_BYTES_MAX {
+                let reason = format!("a line of more than {LONG_LINE_BYTES_MAX} bytes: no text of lines");
+                return Err(Refused::malformed(self.line_no, None, reason).into());
+            }
             if self.is_read {
                 return Ok(Line { no: self.line_no, bytes: &self.too_long, end: None, is_last: true });
             }
@@ -136,6 +148,9 @@ impl<'r> Lines<'r> {
     fn fill(&mut self) -> Result<(), ReadError> {
         if self.is_read {
             return Ok(());
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.resize(BUFFER_BYTES, 0);
         }
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -215,6 +230,27 @@ mod tests {
             let long = vec![b'x'; LINE_BYTES_MAX + 1];
             assert_eq!(told[0], (1, long, Some(LineEnd::Lf), false), "{length}");
             assert_eq!(told[1], (2, b"next".to_vec(), None, true), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_looked_through_for_ever() {
+        let reason = "malformed, line 2: a line of more than 1048576 bytes: no text of lines";
+        let mut source = b"first\n".chain(io::repeat(b'x'));
+        let mut lines = Lines::of(&mut source);
+        assert_eq!(lines.next_line().unwrap().unwrap().bytes, b"first");
+        assert_eq!(lines.next_line().unwrap_err().to_string(), reason);
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_what_is_read_ahead_comes_line_by_line_too() {
+        let text: Vec<u8> = (0..30_000_usize).flat_map(|no| [vec![b'x'; no * 7 % 61], vec![b'\n']].concat()).collect();
+        assert!(text.len() > 3 * BUFFER_BYTES);
+        for at_a_time in [1_000_003, 10_007, FIRST_BUFFER_BYTES, BUFFER_BYTES] {
+            let told = lines(&text, at_a_time);
+            assert_eq!(told.len(), 30_000, "{at_a_time}");
+            assert!(told.iter().zip(0..).all(|((_, line, ..), no)| line.len() == no * 7 % 61), "{at_a_time}");
+            assert!(told[29_999].3 && !told[29_998].3);
         }
     }
 

@@ -26,6 +26,8 @@ pub mod column;
 pub mod companion;
 mod control;
 pub mod field;
+#[cfg(test)]
+mod generated;
 pub mod hand_over;
 pub mod layout;
 pub mod lines;

@@ -13,6 +13,39 @@ pub struct Zipped {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     count: u16,
+    blocks: Blocks,
+}
+
+/// How DEFLATE writes what it is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Blocks {
+    #[default]
+    Packed,
+    /// As it is, which costs next to nothing.
+    Plain,
+}
+
+impl Blocks {
+    /// The longest plain block.
+    const PLAIN_BYTES_MAX: usize = 65_535;
+
+    pub fn deflated(self, content: &[u8]) -> Vec<u8> {
+        if self == Blocks::Packed {
+            let mut packed = DeflateEncoder::new(Vec::new(), Compression::default());
+            packed.write_all(content).unwrap();
+            return packed.finish().unwrap();
+        }
+        let mut blocks = Vec::with_capacity(content.len() + 16);
+        for block in content.chunks(Blocks::PLAIN_BYTES_MAX) {
+            blocks.push(0);
+            blocks.extend((block.len() as u16).to_le_bytes());
+            blocks.extend((!(block.len() as u16)).to_le_bytes());
+            blocks.extend_from_slice(block);
+        }
+        // An empty one is the last.
+        blocks.extend([1, 0, 0, 0xff, 0xff]);
+        blocks
+    }
 }
 
 /// What the directory says of a member.
@@ -41,10 +74,12 @@ impl Zipped {
         self
     }
 
+    pub fn in_blocks(blocks: Blocks) -> Zipped {
+        Zipped { blocks, ..Zipped::default() }
+    }
+
     pub fn put(&mut self, entry: &Entry<'_>) {
-        let mut packed = DeflateEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(entry.content).unwrap();
-        let packed = packed.finish().unwrap();
+        let packed = self.blocks.deflated(entry.content);
         let mut crc = Crc::new();
         crc.update(entry.content);
         let mut common = Vec::new();
@@ -77,7 +112,7 @@ impl Zipped {
     }
 
     pub fn bytes(self) -> Vec<u8> {
-        let Zipped { mut bytes, directory, count } = self;
+        let Zipped { mut bytes, directory, count, .. } = self;
         let place = bytes.len() as u32;
         bytes.extend(&directory);
         bytes.extend(b"PK\x05\x06\x00\x00\x00\x00");

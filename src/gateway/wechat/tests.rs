@@ -154,6 +154,16 @@ fn a_bill_counts_as_the_whole_day_only_of_the_one_merchant_and_with_every_row_re
     assert_eq!(covers(&[MERCHANT], &name, unread.as_bytes()), "nothing");
 }
 
+#[test]
+fn money_that_went_back_is_not_passed_over_in_a_row_that_is_no_refund() {
+    let (name, bytes) = fixture("refund-with-the-amount-of-its-payment");
+    let text = String::from_utf8(bytes).unwrap();
+    for state in ["SUCCESS", "REVOKED", "REFUNDED"] {
+        let told = told(&name, text.replacen("`REFUND,", &format!("`{state},"), 1).as_bytes());
+        assert_eq!(told[1], "3 unparsable, column 26: money paid back in a row that is no refund", "{state}");
+    }
+}
+
 /// Bytes without end.
 struct Endless(&'static [u8], usize);
 

@@ -126,6 +126,11 @@ impl Trade {
             self.in_refunds_fen += i128::from(fen(cells[self.amount]).unwrap_or_default());
             return self.refund(line_no, cells);
         }
+        if let Some(RefundColumns { amount, .. }) = self.refund
+            && fen(cells[amount]) != Some(0)
+        {
+            return Err(Fault::Row(amount, "money paid back in a row that is no refund"));
+        }
         let code = number(code).ok_or(Fault::Row(self.state, "not a state of a payment"))?;
         let (day, settled_at) = time(cells[self.time]).ok_or(Fault::Row(self.time, NOT_A_TIME))?;
         let gateway_txn_no = self.txn_no(cells)?;
