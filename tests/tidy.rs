@@ -65,7 +65,7 @@ const MODULES: [(&str, &[&str], &[&str]); 19] = [
 
 /// Each knows nothing of the others; what they share is in `abreast`, `aside`, `bill`, `decider`, `firing`, `judging`, `lease`,
 /// `telling` and `turning`.
-const STAGES: [&str; 16] = [
+const STAGES: [&str; 17] = [
     "absence",
     "fire",
     "intake",
@@ -75,6 +75,7 @@ const STAGES: [&str; 16] = [
     "cancel",
     "seal",
     "deliver",
+    "explain",
     "reconcile",
     "resolve",
     "publish",

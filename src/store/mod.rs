@@ -37,6 +37,7 @@ pub mod runs;
 pub mod scratch;
 pub mod sealed_values;
 pub mod staging;
+pub mod stories;
 pub mod year_turns;
 
 /// The migrations, in the binary.
