@@ -75,6 +75,7 @@ const STAGES: [&str; 17] = [
     "cancel",
     "seal",
     "deliver",
+    "explain",
     "reconcile",
     "resolve",
     "undo",

@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod discrepancies;
 mod events;
+mod explain;
 mod files;
 mod fixtures;
 mod hold;
@@ -103,6 +104,8 @@ enum Command {
     /// Turns of a valid year: open it by hand
     #[command(subcommand)]
     Year(YearCommand),
+    /// The whole story of a payer in order of time: what came, what was decided and why, what was paid
+    Explain(explain::ExplainArgs),
     /// The books as they stand, and whether they add up
     Account,
     /// Accounts of a day
@@ -235,6 +238,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Rebuild { from } => rebuild::rebuild(settings, &from, json).await,
         Command::Hold(what) => with_app(settings, async |ctx| hold::hold(ctx, what, json).await).await,
         Command::Year(what) => with_app(settings, async |ctx| year::year(ctx, what, json).await).await,
+        Command::Explain(args) => {
+            let language = args.language(&environment);
+            with_app(settings, async |ctx| explain::explain(ctx, &args, language, json).await).await
+        }
         Command::Account => with_app(settings, async |ctx| account::account(ctx, json).await).await,
         Command::Report(what) => with_app(settings, async |ctx| report::report(ctx, what, json).await).await,
         Command::Config => {

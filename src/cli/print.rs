@@ -107,6 +107,48 @@ fn table_lines(head: &[&str], rows: &[Vec<String>], room: usize) -> Vec<String> 
     std::iter::once(&head).chain(rows).map(line).collect()
 }
 
+/// Columns of text that is read, at most: longer lines are hard to follow.
+const READING_MAX: usize = 100;
+
+/// How wide text may be that is broken into lines.
+pub fn reading_width() -> usize {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return READING_MAX;
+    }
+    rustix::termios::tcgetwinsize(&stdout).map_or(80, |size| usize::from(size.ws_col).clamp(40, READING_MAX))
+}
+
+/// Text in lines of at most so many columns: broken behind blanks and Chinese characters, never before a comma or the like.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while width(rest) > columns {
+        let (mut used, mut fits, mut at) = (0, 0, None);
+        let mut before = ' ';
+        for (place, c) in rest.char_indices() {
+            let may_break = (before == ' ' || char_width(before) == 2 || char_width(c) == 2)
+                && c != ' '
+                && !",。;:、)!?".contains(c)
+                && !"(".contains(before);
+            if place > 0 && may_break {
+                at = Some(place);
+            }
+            if used + char_width(c) > columns {
+                break;
+            }
+            used += char_width(c);
+            fits = place + c.len_utf8();
+            before = c;
+        }
+        let at = at.filter(|at| *at <= fits).unwrap_or(fits).max(1);
+        lines.push(rest[..at].trim_end().to_owned());
+        rest = rest[at..].trim_start();
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
 /// A cell as wide as its column: filled with blanks, or cut with an ellipsis.
 fn padded(cell: &str, column: usize) -> String {
     let mut text = String::new();
@@ -166,6 +208,15 @@ pub fn bar(what: &str, length: u64) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_broken_where_a_reader_would_break_it() {
+        let text = "委托扣款协议不包括该险种或金额超出协议限额(agreement_scope),以及其他";
+        assert_eq!(wrapped(text, 44), ["委托扣款协议不包括该险种或金额超出协议限额", "(agreement_scope),以及其他"]);
+        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrapped("a-word-that-is-too-long", 10), ["a-word-tha", "t-is-too-l", "ong"]);
+        assert_eq!(wrapped("", 8), [""]);
+    }
 
     #[test]
     fn a_table_is_cut_to_its_room_where_it_is_widest_and_nowhere_else() {

@@ -14,4 +14,5 @@ pub mod inbound;
 mod message_fields;
 pub mod refusal;
 pub mod schemas;
+pub mod story;
 mod words;

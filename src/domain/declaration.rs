@@ -41,6 +41,16 @@ impl DeclarationState {
         DeclarationState::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
+    /// What query services show; whether it is paid is not stored.
+    pub fn public_status(self, paid: bool) -> PublicStatus {
+        match self {
+            DeclarationState::Paying if paid => PublicStatus::Accepted,
+            DeclarationState::AwaitingEnrolment | DeclarationState::Paying => PublicStatus::Processing,
+            DeclarationState::Payable | DeclarationState::Reversed => PublicStatus::Accepted,
+            DeclarationState::Voided | DeclarationState::Rejected => PublicStatus::Voided,
+        }
+    }
+
     /// A live one is the only one of its obligation.
     pub fn is_live(self) -> bool {
         !matches!(self, DeclarationState::Voided | DeclarationState::Rejected | DeclarationState::Reversed)

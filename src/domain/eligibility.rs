@@ -48,7 +48,7 @@ impl SkipReason {
         }
     }
 
-    /// What a clerk tells the payer.
+    /// What a clerk tells the payer, in Chinese.
     pub fn sentence(self) -> &'static str {
         match self {
             SkipReason::NotEnrolled => "没有您的参保信息",
@@ -62,6 +62,24 @@ impl SkipReason {
             SkipReason::RetryExhausted => "扣款失败次数已达上限",
             SkipReason::Suspended => "批量扣款已暂停",
             SkipReason::NotDue => "不在缴费期内",
+        }
+    }
+    /// The same in English.
+    pub fn english(self) -> &'static str {
+        match self {
+            SkipReason::NotEnrolled => "There is no enrolment of yours.",
+            SkipReason::EnrolmentClosed => "Your enrolment is suspended or has ended.",
+            SkipReason::Voided => "You have voided the amount of this year.",
+            SkipReason::AlreadyPaid => "This contribution is already paid.",
+            SkipReason::AttemptInFlight => "This contribution is being collected or paid.",
+            SkipReason::NoAgreement => "There is no withholding agreement in force.",
+            SkipReason::AgreementScope => {
+                "The withholding agreement does not cover this insurance type, or not so high an amount."
+            }
+            SkipReason::AmountOutOfRange => "The amount is outside what may be chosen.",
+            SkipReason::RetryExhausted => "The deduction has failed as often as it is tried.",
+            SkipReason::Suspended => "Batch deduction is suspended.",
+            SkipReason::NotDue => "It is outside the payment period.",
         }
     }
 }

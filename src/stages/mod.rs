@@ -20,6 +20,7 @@
 //! | [`publish`] | the outbox | events, confirmed |
 //! | [`hold`] | a person's decision | an amount that is held, or is not any more |
 //! | [`quarantine`] | what was not understood | a person's decision on it |
+//! | [`explain`] | a payer | nothing: it tells their whole story |
 //! | [`rebuild`] | the message log of another book | an empty one, to be filled from it |
 //! | [`rekey`] | values of older keys | the same values under the current key |
 //!
@@ -43,6 +44,7 @@ pub mod cancel;
 pub mod day_account;
 pub mod decider;
 pub mod deliver;
+pub mod explain;
 pub mod fire;
 pub mod firing;
 pub mod hold;

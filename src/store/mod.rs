@@ -39,6 +39,7 @@ pub mod runs;
 pub mod scratch;
 pub mod sealed_values;
 pub mod staging;
+pub mod stories;
 pub mod undo_news;
 pub mod undos;
 pub mod year_turns;

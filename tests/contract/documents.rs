@@ -147,8 +147,8 @@ fn every_code_is_in_its_table_with_its_sentences() {
         assert!(words(codes).contains(&code.as_str()), "{}", code.as_str());
     }
     let reasons: Vec<Vec<&str>> = table(&page, "### Why a candidate was skipped");
-    let reasons: Vec<(&str, &str)> = reasons.iter().map(|row| (words(row[0])[0], row[1])).collect();
-    assert_eq!(reasons, SkipReason::ALL.map(|reason| (reason.as_str(), reason.sentence())));
+    let reasons: Vec<(&str, &str, &str)> = reasons.iter().map(|row| (words(row[0])[0], row[1], row[2])).collect();
+    assert_eq!(reasons, SkipReason::ALL.map(|reason| (reason.as_str(), reason.sentence(), reason.english())));
     let kinds = table(&page, "### Kinds of discrepancy");
     let kinds: Vec<&str> = kinds.iter().map(|row| words(row[0])[0]).collect();
     assert_eq!(kinds, DiscrepancyKind::ALL.map(DiscrepancyKind::as_str));

@@ -18,6 +18,7 @@ mod discrepancy_decisions;
 mod discrepancy_sheets;
 mod embedded;
 mod events;
+mod explain;
 mod faults;
 mod files;
 mod fixtures;

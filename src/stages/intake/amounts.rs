@@ -7,6 +7,7 @@ use crate::clock::business_date;
 use crate::contract::events::{AmountData, Data, EventType, Subject};
 use crate::contract::inbound::{AmountSet, AmountVoided};
 use crate::contract::refusal::RefusalCode;
+use crate::contract::story::words::{IF_FAILED, IF_SUCCEEDED};
 use crate::domain::amount_setting::{FactOrder, HoldReason, SetAnswer, Version, VoidAnswer};
 use crate::domain::declaration::Kind;
 use crate::domain::insurance::Window;
@@ -155,8 +156,8 @@ impl Book<'_> {
             hold_reason: hold.and_then(|(reason, _)| reason.clone()),
             order_no: late.map(|(order_no, _)| order_no.clone()),
             file_name: late.and_then(|(_, file_name)| file_name.clone()),
-            if_succeeded: late.map(|_| "扣款成功则缴费有效"),
-            if_failed: late.map(|_| "扣款失败则不再扣款"),
+            if_succeeded: late.map(|_| IF_SUCCEEDED.0),
+            if_failed: late.map(|_| IF_FAILED.0),
         };
         let subject = Subject::Amount { payer_id: key.0.clone(), insurance_type: key.1.clone(), valid_year: key.2 };
         let sequence = year.sequence;
