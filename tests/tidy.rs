@@ -65,7 +65,7 @@ const MODULES: [(&str, &[&str], &[&str]); 19] = [
 
 /// Each knows nothing of the others; what they share is in `abreast`, `aside`, `bill`, `decider`, `firing`, `judging`, `lease`,
 /// `telling` and `turning`.
-const STAGES: [&str; 17] = [
+const STAGES: [&str; 18] = [
     "absence",
     "fire",
     "intake",
