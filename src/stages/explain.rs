@@ -48,6 +48,7 @@ struct Rows {
     outcomes: Vec<tries::OutcomeRow>,
     settlements: Vec<tries::SettlementRow>,
     reversals: Vec<tries::ReversalRow>,
+    undone: Vec<tries::UndoneRow>,
     bill_words: Vec<tries::BillWordRow>,
     discrepancies: Vec<tries::DiscrepancyRow>,
     decisions: Vec<tries::DecisionRow>,
@@ -153,6 +154,7 @@ async fn load(ctx: &Context, snapshot: &mut PgConnection, payer_id: &str, cut: &
     let outcomes = whole(tries::outcomes(snapshot, payer_id, &order_nos, limit).await?, cut);
     let settlements = whole(tries::settlements(snapshot, payer_id, limit).await?, cut);
     let reversals = whole(tries::reversals(snapshot, payer_id, limit).await?, cut);
+    let undone = whole(tries::undone(snapshot, payer_id, &order_nos, limit).await?, cut);
     let bill_words = whole(tries::bill_words(snapshot, payer_id, &order_nos, limit).await?, cut);
     let by_people: Vec<i64> = settlements.iter().filter_map(|settlement| settlement.decision_id).collect();
     let found = tries::discrepancies(snapshot, payer_id, &order_nos, &by_people, limit).await?;
@@ -173,6 +175,7 @@ async fn load(ctx: &Context, snapshot: &mut PgConnection, payer_id: &str, cut: &
         outcomes,
         settlements,
         reversals,
+        undone,
         bill_words,
         discrepancies,
         decisions,

@@ -18,6 +18,7 @@ use pikou::stages::decider::Decider;
 use pikou::stages::explain::{self, Question};
 use pikou::stages::hold::{self, Wish};
 use pikou::stages::resolve::{self, Resolution};
+use pikou::stages::undo::{self, Named, Undo};
 use pikou::stages::{Context, StageError, deliver, intake, lease, plan, reconcile, seal};
 use pikou::store::amount_settings::YearKey;
 use pikou::worker::relay;
@@ -229,6 +230,32 @@ async fn a_void_that_comes_too_late_names_the_file() {
                 nothing is tried again";
     assert!(story.iter().any(|line| line == late), "{story:#?}");
     assert!(story.contains(&"→ amount.void_too_late".to_owned()), "{story:#?}");
+}
+
+#[tokio::test]
+async fn a_payment_whose_file_was_put_back_says_who_took_it_back_and_why() {
+    let place = Place::new().await;
+    place.take(&ready("P1", "1500.00")).await;
+    place.run().await;
+    let request = place.request_files("102")[0].0.clone();
+    place.reconcile("R1.txt", &result_file(&request, &[Row::paid("P000000100100000001", "1500.00")])).await;
+    relay::drain(&place.ctx).await.unwrap();
+    let decider = Decider::new("Li Lei", "the bank has sent the wrong file").unwrap();
+    let later = place.at("2026-04-16T13:00:00+08:00");
+    undo::undo(&later, &Named::Name("R1.txt".into()), &Undo { decider, second: Some("Han Meimei".into()) })
+        .await
+        .unwrap();
+    let lines = told(&place, "P1", Language::English).await;
+    let undone = lines.iter().position(|line| line.contains("was put back")).expect("it is told");
+    assert_eq!(
+        lines[undone..][..3],
+        [
+            "resident pension 2026: result file R1.txt was put back: what it said of order P000000100100000001 holds no more",
+            "the 1500.00 yuan that it had as paid count no more",
+            "by Li Lei and Han Meimei, because: the bank has sent the wrong file",
+        ]
+    );
+    assert!(!lines.iter().any(|line| line.contains("1500.00 yuan paid")), "{lines:#?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ impl What {
             What::Disagreement(Disagreement::Decided { .. }) => 13,
             What::Money(MoneyStep::Refunded { .. }) => 14,
             What::Money(MoneyStep::Reversed { .. }) => 15,
+            What::Money(MoneyStep::Undone { .. }) => 16,
         }
     }
 }

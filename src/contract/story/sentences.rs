@@ -170,6 +170,17 @@ fn money(step: &MoneyStep, about: &str, l: Language) -> Vec<String> {
                 by = rests_on(evidence, l),
             ),
         ],
+        MoneyStep::Undone { order_no, file_name, paid, by, second_by, reason } => {
+            let was = paid
+                .as_ref()
+                .map(|paid| say!(l, "原记缴费 {paid} 元不再计入", "the {paid} yuan that it had as paid count no more"));
+            let what = say!(
+                l,
+                "{about}回盘文件 {file_name} 已撤销,其中订单 {order_no} 的结果不再有效",
+                "{about}result file {file_name} was put back: what it said of order {order_no} holds no more",
+            );
+            [Some(what), was, Some(person(by, second_by.as_deref(), reason, l))].into_iter().flatten().collect()
+        }
     }
 }
 

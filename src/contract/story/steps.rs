@@ -156,6 +156,16 @@ pub enum MoneyStep {
         reversed_at: DateTime<Utc>,
         evidence: Evidence,
     },
+    /// A result file was put back: what it had said of the order holds no more.
+    Undone {
+        order_no: String,
+        file_name: String,
+        /// What it had said was paid.
+        paid: Option<String>,
+        by: String,
+        second_by: Option<String>,
+        reason: String,
+    },
 }
 
 /// Our book and theirs disagree.

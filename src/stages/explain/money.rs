@@ -53,6 +53,18 @@ pub(super) fn tell(ctx: &Context, rows: &Rows, entries: &mut Vec<Entry>) -> Resu
         let told = vec![EventType::PaymentReversed, EventType::DeclarationReversed];
         push(row.booked_at, rows.of_declaration(&row.declaration_no), What::Money(step), told);
     }
+    for row in &rows.undone {
+        let step = MoneyStep::Undone {
+            order_no: row.order_no.clone(),
+            file_name: row.file_name.clone(),
+            paid: row.paid.map(|sum| sum.to_string()),
+            by: row.decided_by.clone(),
+            second_by: row.second_by.clone(),
+            reason: row.reason.clone(),
+        };
+        let told = vec![EventType::ResultFileUndone];
+        push(row.decided_at, rows.of_order(&row.order_no), What::Money(step), told);
+    }
     for row in rows.discrepancies.iter().rev() {
         let about = row.order_no.as_deref().map_or((None, None), |number| rows.of_order(number));
         let step = opened(ctx, row)?;

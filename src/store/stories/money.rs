@@ -205,6 +205,39 @@ pub async fn reversals(connection: &mut PgConnection, payer_id: &str, limit: i64
     .await
 }
 
+/// A file that was put back, though it had said something of an order.
+#[derive(Debug, sqlx::FromRow)]
+pub struct UndoneRow {
+    pub order_no: String,
+    pub file_name: String,
+    pub paid: Option<Decimal>,
+    pub decided_by: String,
+    pub second_by: Option<String>,
+    pub reason: String,
+    pub decided_at: DateTime<Utc>,
+}
+
+pub async fn undone(
+    connection: &mut PgConnection,
+    payer_id: &str,
+    order_nos: &[String],
+    limit: i64,
+) -> sqlx::Result<Vec<UndoneRow>> {
+    sqlx::query_as(
+        "SELECT o.order_no, u.file_name, w.paid, u.decided_by, u.second_by, u.reason, u.decided_at
+         FROM undone_orders o JOIN result_file_undos u ON u.undo_id = o.undo_id
+         CROSS JOIN LATERAL (SELECT sum((w.row ->> 'amount')::numeric(14,2)) AS paid FROM undone_rows w
+                             WHERE w.undo_id = o.undo_id AND w.order_no = o.order_no AND w.kind = 'settlements') w
+         WHERE o.payer_id = $1 AND o.order_no = ANY ($2)
+         ORDER BY u.decided_at DESC, o.order_no LIMIT $3",
+    )
+    .bind(payer_id)
+    .bind(order_nos)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
 /// What a bill says of an order: that it has it, too, that money went back, or (without a file) that none of its days
 /// has it.
 #[derive(Debug, sqlx::FromRow)]
